@@ -1,0 +1,168 @@
+// Package lvs is the vocabulary: services, destinations, methods, and the
+// immutable Snapshot of them that everything else reads.
+//
+// It owns the names and limits that operators know from ipvsadm, and the stable
+// ids by which the connection table refers to services and destinations. It does
+// not parse configuration, schedule, forward, or know a frame. Its one mutable
+// thing is Load, the session counts of a destination.
+package lvs
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+)
+
+// IP protocol numbers of services.
+const (
+	ProtoIP   = 0
+	ProtoTCP  = 6
+	ProtoUDP  = 17
+	ProtoSCTP = 132
+)
+
+// Limits, each with the error of Build that names it.
+const (
+	MaxServices     = 1 << 16
+	MaxDestinations = 1 << 20
+	MaxWeight       = 1<<31 - 1 // ipvsadm's limit
+)
+
+// DefaultPersistence is the persistence timeout of ipvsadm -p without a value
+// (the man page's 300 is wrong; a kernel and keepalived use 360).
+const DefaultPersistence = 360 * time.Second
+
+// Method is how a packet reaches the real server.
+type Method uint8
+
+// The zero Method is DR, ipvsadm's default.
+const (
+	MethodDR  Method = iota // -g: new MAC addresses, the packet untouched but for its TTL
+	MethodNAT               // -m: destination rewritten, replies come back through us
+	MethodTUN               // -i: put into an outer IP packet
+)
+
+// String returns the configuration word: dr, nat or tun.
+func (m Method) String() string {
+	switch m {
+	case MethodDR:
+		return "dr"
+	case MethodNAT:
+		return "nat"
+	case MethodTUN:
+		return "tun"
+	}
+	return fmt.Sprintf("method(%d)", uint8(m))
+}
+
+// ParseMethod reads dr, nat or tun; ok is false for anything else.
+func ParseMethod(s string) (m Method, ok bool) {
+	switch s {
+	case "dr":
+		return MethodDR, true
+	case "nat":
+		return MethodNAT, true
+	case "tun":
+		return MethodTUN, true
+	}
+	return 0, false
+}
+
+// ProtoName returns tcp, udp or sctp, or the number.
+func ProtoName(proto uint8) string {
+	switch proto {
+	case ProtoTCP:
+		return "tcp"
+	case ProtoUDP:
+		return "udp"
+	case ProtoSCTP:
+		return "sctp"
+	}
+	return fmt.Sprintf("proto(%d)", proto)
+}
+
+// SchedFlags are the flags of ipvsadm -b (flag-1 .. flag-3).
+type SchedFlags uint8
+
+// Flag 1 and 2 mean the same for sh and mh.
+const (
+	SchedFallback SchedFlags = 1 << iota // sh-fallback, mh-fallback
+	SchedPort                            // sh-port, mh-port
+	SchedFlag3
+)
+
+// TunnelType is the encapsulation of MethodTUN.
+type TunnelType uint8
+
+// Encapsulations by their ipvsadm --tun-type.
+const (
+	TunnelIPIP TunnelType = iota
+	TunnelGUE
+	TunnelGRE
+)
+
+// Tunnel says how a MethodTUN destination is reached.
+type Tunnel struct {
+	Type     TunnelType
+	Port     uint16 // UDP destination port; valid iff Type == TunnelGUE
+	Checksum uint8  // 0 none, 1 csum, 2 remcsum
+}
+
+// ServiceKey is a service's identity: an address with port and protocol, or a
+// firewall mark (then Addr only tells the family).
+type ServiceKey struct {
+	Addr  netip.Addr
+	Port  uint16 // 0: every port (persistent services only)
+	Proto uint8
+	Mark  uint32 // 0: not a mark service
+}
+
+// AddrPort returns the VIP and port.
+func (k ServiceKey) AddrPort() netip.AddrPort { return netip.AddrPortFrom(k.Addr, k.Port) }
+
+// String returns "tcp 192.0.2.1:80", "fwm 7".
+func (k ServiceKey) String() string {
+	if k.Mark != 0 {
+		return fmt.Sprintf("fwm %d", k.Mark)
+	}
+	return ProtoName(k.Proto) + " " + k.AddrPort().String()
+}
+
+// ServiceID and DestID name a service and a destination for as long as they, or
+// sessions of theirs, live. They index Snapshot's slots. 0 is none.
+type (
+	ServiceID uint32
+	DestID    uint32
+)
+
+// Service is a VIP with its scheduler and real servers.
+type Service struct {
+	ID          ServiceID // set by Build
+	Key         ServiceKey
+	Scheduler   string
+	SchedFlags  SchedFlags
+	Persistence time.Duration // 0: none
+	PersistBits uint8         // prefix length of the client's address in the template; 0 = whole address
+	OnePacket   bool          // -o: no session outlives its packet
+	// Destinations are in the kernel's list order: most recently added first.
+	// Every scheduler's ties follow it.
+	Destinations []Destination
+}
+
+// Destination is a real server inside a service.
+type Destination struct {
+	ID      DestID // set by Build
+	Service ServiceID
+	Addr    netip.Addr
+	Port    uint16
+	Method  Method
+	Tunnel  Tunnel
+	Weight  int32 // 0: quiesced, no new sessions
+	Upper   uint32
+	Lower   uint32
+	Load    *Load // set by Build; shared by every Snapshot that names the destination
+	Removed bool  // no longer configured, but sessions still refer to it
+}
+
+// AddrPort returns the real server's address and port.
+func (d *Destination) AddrPort() netip.AddrPort { return netip.AddrPortFrom(d.Addr, d.Port) }
