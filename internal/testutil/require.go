@@ -1,0 +1,40 @@
+package testutil
+
+import (
+	"os"
+	"strings"
+	"testing"
+)
+
+// What a test may need of the machine: the words of ULVS_REQUIRE.
+const (
+	NeedNetNS = "netns" // root, or CAP_SYS_ADMIN and CAP_NET_ADMIN: namespaces and links
+	NeedAFXDP = "afxdp" // loading XDP programs and opening AF_XDP sockets as well
+)
+
+// Require ends the test when the machine lacks what it needs; reason says what is
+// missing, and an empty reason means nothing is. The test is skipped, or fails
+// if ULVS_REQUIRE (words separated by commas or spaces) contains need, so that
+// CI cannot pass by skipping.
+func Require(tb testing.TB, need, reason string) {
+	tb.Helper()
+	if reason == "" {
+		return
+	}
+	if Required(need) {
+		tb.Fatalf("%s: %s, and ULVS_REQUIRE=%s forbids to skip", need, reason, os.Getenv("ULVS_REQUIRE"))
+	}
+	tb.Skipf("%s: %s", need, reason)
+}
+
+// Required tells whether ULVS_REQUIRE contains need.
+func Required(need string) bool {
+	for _, word := range strings.FieldsFunc(os.Getenv("ULVS_REQUIRE"), isSeparator) {
+		if word == need {
+			return true
+		}
+	}
+	return false
+}
+
+func isSeparator(r rune) bool { return r == ',' || r == ' ' }
