@@ -1,0 +1,272 @@
+package config
+
+import (
+	"fmt"
+	"math"
+	"net/netip"
+	"time"
+
+	"ulvs/lvs"
+)
+
+const (
+	vipForm  = `an address with port like "192.0.2.10:80" or "[2001:db8::10]:80"`
+	realForm = `an address like "192.0.2.21:80"; without port it takes the service's`
+)
+
+// keepalived's words for health checks, which come with the health package.
+func laterServiceKeys() []string {
+	return []string{"delay_loop", "sorry_server", "inhibit_on_failure", "check", "checks", "quorum", "quorum_up",
+		"quorum_down", "hysteresis", "alpha", "omega", "ha_suspend", "virtualhost", "persistence_engine", "fwmark"}
+}
+
+func laterRealServerKeys() []string {
+	return []string{"check", "checks", "inhibit_on_failure", "notify_up", "notify_down", "tunnel_port", "tunnel_checksum"}
+}
+
+func (p *parser) services(tables []*table) []lvs.Service {
+	if len(tables) > lvs.MaxServices {
+		p.fail("service", "%d services; give up to %d", len(tables), lvs.MaxServices)
+		return nil
+	}
+	first := make(map[lvs.ServiceKey]string, len(tables))
+	services, dests := make([]lvs.Service, 0, len(tables)), 0
+	for _, t := range tables {
+		s := p.service(t)
+		dests += len(s.Destinations)
+		if s.Key.Addr.IsValid() {
+			p.onlyOnce(first, s.Key, t.path, fmt.Sprintf("service %s is given twice", s.Key))
+		}
+		services = append(services, s)
+	}
+	if dests > lvs.MaxDestinations {
+		p.fail("service", "%d real servers; give up to %d", dests, lvs.MaxDestinations)
+	}
+	return services
+}
+
+// onlyOnce complains when key was seen before, naming the line of the first.
+func (p *parser) onlyOnce(first map[lvs.ServiceKey]string, key lvs.ServiceKey, path, msg string) {
+	if other, seen := first[key]; seen {
+		p.problems = append(p.problems, problem{path: path, msg: msg, other: other})
+		return
+	}
+	first[key] = path
+}
+
+// defaults are what a service gives its real servers.
+type defaults struct {
+	key    lvs.ServiceKey
+	ok     bool // key is usable: checks that compare with it make sense
+	method lvs.Method
+}
+
+func (p *parser) service(t *table) lvs.Service {
+	t.notYet(laterServiceKeys()...)
+	s := lvs.Service{Key: lvs.ServiceKey{Proto: t.protocol()}, Scheduler: t.scheduler()}
+	vip, vipOK := t.vip()
+	s.Key.Addr, s.Key.Port = vip.Addr(), vip.Port()
+	s.SchedFlags = t.schedFlags(s.Scheduler)
+	s.Persistence = t.persistence()
+	s.PersistBits = t.persistBits(vip.Addr().Is4(), vipOK)
+	s.OnePacket = t.flag("one_packet")
+	if s.OnePacket && s.Key.Proto != lvs.ProtoUDP {
+		t.fail("one_packet", "only udp has services without sessions; remove it or give protocol = \"udp\"")
+	}
+	if _, persistent := t.m["persistence_timeout"]; vipOK && vip.Port() == 0 && !persistent {
+		t.fail("vip", "port 0 takes every port, which needs persistence; give a port or persistence_timeout = \"6m\"")
+	}
+	d := defaults{key: s.Key, ok: vipOK, method: t.method(lvs.MethodDR)}
+	t.tunnelType(d.method)
+	s.Destinations = p.realServers(t.tables("real_server"), d)
+	t.done()
+	return s
+}
+
+func (t *table) protocol() uint8 {
+	if t.m["protocol"] == "sctp" {
+		t.has("protocol")
+		t.fail("protocol", "sctp is not supported by this version yet; give \"tcp\" or \"udp\"")
+		return lvs.ProtoTCP
+	}
+	if t.word("protocol", "tcp", "udp") == "udp" {
+		return lvs.ProtoUDP
+	}
+	return lvs.ProtoTCP
+}
+
+func (t *table) scheduler() string {
+	name, set := get[string](t, "scheduler", `a name like "wlc"`)
+	switch {
+	case !set:
+		return "wlc" // ipvsadm's default
+	case !knownScheduler(name):
+		t.fail("scheduler", "unknown scheduler %.60q; %s", name, wouldBeRight(name, schedulerNames()))
+		return "wlc"
+	}
+	return name
+}
+
+func (t *table) vip() (netip.AddrPort, bool) {
+	text, ok := get[string](t, "vip", vipForm)
+	if !ok {
+		if _, present := t.m["vip"]; !present {
+			t.fail("vip", "missing; give %s", vipForm)
+		}
+		return netip.AddrPort{}, false
+	}
+	vip, hasPort, err := parseAddress(text)
+	if err == nil && !hasPort {
+		err = fmt.Errorf("%s has no port", text)
+	}
+	if err != nil {
+		t.fail("vip", "%v; give %s", err, vipForm)
+	}
+	return vip, err == nil
+}
+
+// flagBits are the words of ipvsadm -b that a scheduler takes, with their bits.
+func flagBits(scheduler string) ([]string, map[string]lvs.SchedFlags) {
+	words := []string{"flag-1", "flag-2", "flag-3"}
+	bits := map[string]lvs.SchedFlags{"flag-1": 1 << 0, "flag-2": 1 << 1, "flag-3": 1 << 2}
+	if scheduler == "sh" || scheduler == "mh" {
+		words = append([]string{scheduler + "-fallback", scheduler + "-port"}, words...)
+		bits[scheduler+"-fallback"], bits[scheduler+"-port"] = lvs.SchedFallback, lvs.SchedPort
+	}
+	return words, bits
+}
+
+func (t *table) schedFlags(scheduler string) (flags lvs.SchedFlags) {
+	words, bits := flagBits(scheduler)
+	for i, word := range t.texts("flags", `a list like ["sh-port"]`) {
+		bit, ok := bits[word]
+		if !ok {
+			path := fmt.Sprintf("%s[%d]", t.key("flags"), i)
+			t.p.fail(path, "scheduler %s has no flag %.60q; %s", scheduler, word, wouldBeRight(word, words))
+		}
+		flags |= bit
+	}
+	return flags
+}
+
+func (t *table) persistence() time.Duration {
+	return t.duration("persistence_timeout", 0)
+}
+
+func (t *table) persistBits(v4, vipOK bool) uint8 {
+	const key = "persistence_granularity"
+	if !t.has(key) {
+		return 0
+	}
+	if _, persistent := t.m["persistence_timeout"]; !persistent {
+		t.fail(key, "means nothing without persistence_timeout; add that or remove this")
+	}
+	if !vipOK {
+		return 0
+	}
+	bits, err := parseGranularity(t.m[key], v4)
+	switch {
+	case err != nil && v4:
+		t.fail(key, `%v; give a prefix length from 1 to 32 or a mask like "255.255.255.0"`, err)
+	case err != nil:
+		t.fail(key, "%v; give a prefix length from 1 to 128", err)
+	}
+	return bits
+}
+
+func (t *table) method(def lvs.Method) lvs.Method {
+	text, set := get[string](t, "method", `"dr", "nat" or "tun"`)
+	if !set {
+		return def
+	}
+	m, ok := lvs.ParseMethod(text)
+	if !ok {
+		t.fail("method", "unknown method %.60q; %s", text, wouldBeRight(text, []string{"dr", "nat", "tun"}))
+		return def
+	}
+	return m
+}
+
+// tunnelType checks the encapsulation. Only IPIP, the zero Tunnel, exists yet.
+func (t *table) tunnelType(m lvs.Method) {
+	kind, set := get[string](t, "tunnel_type", `"ipip"`)
+	switch {
+	case !set:
+	case m != lvs.MethodTUN:
+		t.fail("tunnel_type", "means nothing with method %s; remove it or give method = \"tun\"", m)
+	case kind == "gue" || kind == "gre":
+		t.fail("tunnel_type", "%s is not supported by this version yet; give \"ipip\"", kind)
+	case kind != "ipip":
+		t.fail("tunnel_type", "unknown tunnel type %.60q; give \"ipip\"", kind)
+	}
+}
+
+func (p *parser) realServers(tables []*table, def defaults) []lvs.Destination {
+	first := make(map[lvs.ServiceKey]string, len(tables))
+	dests := make([]lvs.Destination, len(tables))
+	for i, t := range tables {
+		d, ok := p.realServer(t, def)
+		if ok {
+			key := lvs.ServiceKey{Addr: d.Addr, Port: d.Port}
+			p.onlyOnce(first, key, t.path, fmt.Sprintf("real server %s is given twice", d.AddrPort()))
+		}
+		dests[len(tables)-1-i] = d // added last, listed first: every scheduler's ties follow it
+	}
+	return dests
+}
+
+// realServer reads one; ok is false when its address is unusable.
+func (p *parser) realServer(t *table, def defaults) (d lvs.Destination, ok bool) {
+	t.notYet(laterRealServerKeys()...)
+	d.Method = t.method(def.method)
+	t.tunnelType(d.Method)
+	d.Weight = int32(t.number("weight", span{0, lvs.MaxWeight, 1}))
+	d.Upper = uint32(t.number("upper_threshold", span{0, math.MaxInt32, 0}))
+	d.Lower = uint32(t.number("lower_threshold", span{0, math.MaxInt32, 0}))
+	if d.Upper != 0 && d.Lower > d.Upper {
+		t.fail("lower_threshold", "%d is above the upper_threshold %d; give a lower one", d.Lower, d.Upper)
+	}
+	ap, ok := t.realAddress(def)
+	d.Addr, d.Port = ap.Addr(), ap.Port()
+	if ok && def.ok {
+		t.reachable(&d, def.key)
+	}
+	t.done()
+	return d, ok
+}
+
+func (t *table) realAddress(def defaults) (ap netip.AddrPort, ok bool) {
+	text, ok := get[string](t, "address", realForm)
+	if !ok {
+		if _, present := t.m["address"]; !present {
+			t.fail("address", "missing; give %s", realForm)
+		}
+		return ap, false
+	}
+	ap, hasPort, err := parseAddress(text)
+	if err != nil {
+		t.fail("address", "%v; give %s", err, realForm)
+		return ap, false
+	}
+	if !hasPort {
+		ap = netip.AddrPortFrom(ap.Addr(), def.key.Port)
+	}
+	return ap, true
+}
+
+// reachable checks that the method can carry packets of the service to d.
+func (t *table) reachable(d *lvs.Destination, key lvs.ServiceKey) {
+	mixed := d.Addr.Is4() != key.Addr.Is4()
+	switch {
+	case d.Addr == key.Addr:
+		t.fail("address", "%s is the VIP itself; give the real server's own address", d.Addr)
+	case mixed && d.Method != lvs.MethodTUN:
+		t.fail("address", "method %s cannot reach %s from VIP %s; give an address of the same family or method = \"tun\"",
+			d.Method, d.Addr, key.Addr)
+	case d.Method != lvs.MethodNAT && d.Port != key.Port:
+		t.fail("address", "method %s cannot map port %d to %d; give port %d or method = \"nat\"",
+			d.Method, key.Port, d.Port, key.Port)
+	case d.Port == 0 && key.Port != 0:
+		t.fail("address", "port 0 is no port to send to; give one, or none for the service's port %d", key.Port)
+	}
+}

@@ -1,0 +1,60 @@
+package config
+
+import "strings"
+
+// hints are words of keepalived.conf and common slips, with ours.
+var hints = map[string]string{
+	"lb_algo": "scheduler", "lvs_sched": "scheduler", "algorithm": "scheduler",
+	"lb_kind": "method", "lvs_method": "method", "forward": "method",
+	"virtual_server": "service", "services": "service", "real_servers": "real_server", "server": "real_server",
+	"uthreshold": "upper_threshold", "lthreshold": "lower_threshold", "ops": "one_packet",
+	"tcp_timeout": "tcp", "tcp_fin": "tcpfin", "udp_timeout": "udp", "tun_type": "tunnel_type",
+	"masq": "nat", "masquerading": "nat", "gatewaying": "dr", "route": "dr", "ipip": "tun", "tunnel": "tun",
+}
+
+// suggest returns the known word that was most likely meant by word, "" if none is near.
+func suggest(word string, known []string) string {
+	word = strings.ToLower(word)
+	best, bestDistance := "", 1+max(1, len(word)/3)
+	for _, k := range known {
+		if hints[word] == k {
+			return k
+		}
+		if d := distance(word, k, bestDistance); d < bestDistance {
+			best, bestDistance = k, d
+		}
+	}
+	return best
+}
+
+// distance is the Levenshtein distance of a and b, or limit if it is not below it.
+func distance(a, b string, limit int) int {
+	if len(a)-len(b) >= limit || len(b)-len(a) >= limit {
+		return limit
+	}
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			change := diagonal
+			if a[i] != b[j] {
+				change++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(change, row[j]+1, row[j+1]+1)
+		}
+	}
+	return min(row[len(b)], limit)
+}
+
+// wouldBeRight ends a complaint about word: the likely one, or all of them.
+func wouldBeRight(word string, known []string) string {
+	if s := suggest(word, known); s != "" {
+		return "did you mean " + s + "?"
+	}
+	return "known: " + strings.Join(known, ", ")
+}
