@@ -1,0 +1,167 @@
+// Package control is how a running director is asked what it does: the types of
+// the answers, a server on a unix socket (HTTP and JSON) and its client.
+//
+// It owns the wire format (every JSON field carries its unit in its name, lists
+// are never null) and the socket's file. It does not know workers, tables or
+// configuration files: the director answers through Backend, and cmd/ulvs turns
+// answers into tables. In this version nothing can be changed through it.
+//
+//	GET /v1/status
+//	GET /v1/services?protocol=&vip=
+//	GET /v1/conns?protocol=&client=&vip=&real_server=&state=&limit=   one JSON object per line
+package control
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Backend answers for the director. Its methods are called concurrently.
+type Backend interface {
+	// Status returns the director as a whole.
+	Status() Status
+	// Services returns all services.
+	Services() []Service
+	// Conns calls fn for each session until fn returns false. It may skip what f does not match; fn
+	// checks again. fn may take long (it writes to a client) but no longer than
+	// StreamTimeout for the whole walk.
+	Conns(f ConnFilter, fn func(Conn) bool)
+}
+
+// Status is the director as a whole.
+type Status struct {
+	Name          string         `json:"name"`
+	PID           int            `json:"pid"`
+	Version       string         `json:"version"`
+	StartedAt     time.Time      `json:"started_at"`
+	UptimeSeconds int64          `json:"uptime_seconds"`
+	ConfigPath    string         `json:"config_path,omitempty"`
+	Generation    uint64         `json:"generation"` // of the snapshot; workers report theirs
+	Workers       []WorkerStatus `json:"workers"`
+	Ports         []PortStatus   `json:"ports"`
+	Sessions      Sessions       `json:"sessions"`
+	Verdicts      []Verdict      `json:"verdicts"` // in the data plane's order
+	Routing       Routing        `json:"routing"`
+}
+
+// WorkerStatus is one worker. Counters are since its start.
+type WorkerStatus struct {
+	ID           int      `json:"id"`
+	CPU          int      `json:"cpu"` // -1: not pinned
+	Queue        int      `json:"queue"`
+	Ports        []string `json:"ports"`
+	IO           string   `json:"io"` // afxdp or asavie
+	Generation   uint64   `json:"generation"`
+	Frames       uint64   `json:"frames"`
+	Batches      uint64   `json:"batches"`
+	IdleFraction float64  `json:"idle_fraction"` // of the last second, 0 to 1
+}
+
+// PortStatus is one interface, its counters summed over the workers' queues.
+type PortStatus struct {
+	Name     string `json:"name"`
+	MAC      string `json:"mac"`
+	MTU      int    `json:"mtu_bytes"`
+	LinkUp   bool   `json:"link_up"`
+	Queues   int    `json:"queues"`
+	XDPMode  string `json:"xdp_mode"`  // native or generic
+	CopyMode string `json:"copy_mode"` // zerocopy or copy, as read back from the socket
+	RXFrames uint64 `json:"rx_frames"`
+	TXFrames uint64 `json:"tx_frames"`
+	TXFull   uint64 `json:"tx_full_frames"`  // given up: the ring had no room
+	TXErrors uint64 `json:"tx_error_frames"` // given up: the interface refused
+	// XDP_STATISTICS of the kernel.
+	RXDropped     uint64 `json:"kernel_rx_dropped_frames"`
+	RXRingFull    uint64 `json:"kernel_rx_ring_full_frames"`
+	FillEmpty     uint64 `json:"kernel_fill_ring_empty"`
+	InvalidDescs  uint64 `json:"kernel_invalid_descs"`
+	TXRingEmpty   uint64 `json:"kernel_tx_ring_empty"`
+	SteeredFrames uint64 `json:"steered_frames"` // redirected to AF_XDP by the XDP program
+	PassedFrames  uint64 `json:"passed_frames"`  // left to the kernel by it
+}
+
+// Sessions is the connection table.
+type Sessions struct {
+	Active     int64  `json:"active"`   // as IPVS counts ActiveConn
+	Inactive   int64  `json:"inactive"` // as IPVS counts InActConn
+	Templates  int64  `json:"templates"`
+	SizeHint   int64  `json:"size_hint"`   // 2^conn_tab_bits; not a limit
+	MaxConns   int64  `json:"max_conns"`   // 0: no limit
+	Bytes      int64  `json:"bytes"`       // resident memory of the table
+	Grown      uint64 `json:"grown"`       // how often the index doubled
+	Refused    uint64 `json:"refused"`     // sessions not made because of max_conns or memory
+	ReplyClash uint64 `json:"reply_clash"` // NAT sessions whose reply key was taken
+}
+
+// Verdict counts frames that met one fate, drops by reason.
+type Verdict struct {
+	Name   string `json:"name"`
+	Frames uint64 `json:"frames"`
+	Drop   bool   `json:"drop"`
+}
+
+// Routing sums up what the director knows of the kernel's routes and neighbours.
+type Routing struct {
+	Links      int `json:"links"`
+	Routes     int `json:"routes"`
+	Neighbours int `json:"neighbours"`
+	NextHops   int `json:"next_hops"`  // that destinations use
+	Unresolved int `json:"unresolved"` // next hops without a MAC address
+}
+
+// Stats are IPVS's counters of a service or real server since their start.
+type Stats struct {
+	Conns      uint64 `json:"conns"`
+	InPackets  uint64 `json:"in_packets"`
+	OutPackets uint64 `json:"out_packets"` // NAT only: other replies do not pass the director
+	InBytes    uint64 `json:"in_bytes"`
+	OutBytes   uint64 `json:"out_bytes"`
+}
+
+// Service is a VIP with its real servers.
+type Service struct {
+	Protocol           string         `json:"protocol"` // tcp, udp
+	VIP                netip.AddrPort `json:"vip"`
+	Scheduler          string         `json:"scheduler"`
+	Flags              []string       `json:"flags"`
+	PersistenceSeconds int64          `json:"persistence_seconds"` // 0: none
+	PersistenceBits    int            `json:"persistence_bits"`    // prefix of a client's address; 0: all of it
+	OnePacket          bool           `json:"one_packet"`
+	Stats              Stats          `json:"stats"`
+	RealServers        []RealServer   `json:"real_servers"`
+}
+
+// RealServer is a destination of a service.
+type RealServer struct {
+	Address        netip.AddrPort `json:"address"`
+	Method         string         `json:"method"` // dr, nat, tun
+	Tunnel         string         `json:"tunnel,omitempty"`
+	Weight         int32          `json:"weight"`
+	Active         int32          `json:"active"`
+	Inactive       int32          `json:"inactive"`
+	Persistent     int32          `json:"persistent"`
+	UpperThreshold uint32         `json:"upper_threshold"` // 0: none
+	LowerThreshold uint32         `json:"lower_threshold"`
+	Overloaded     bool           `json:"overloaded"`
+	Stats          Stats          `json:"stats"`
+	NextHop        *NextHop       `json:"next_hop,omitempty"`
+}
+
+// NextHop is where frames to a real server are sent.
+type NextHop struct {
+	Address netip.Addr `json:"address"` // the real server or a gateway
+	MAC     string     `json:"mac"`     // empty: not resolved
+	Port    string     `json:"port"`    // interface
+	State   string     `json:"state"`   // resolved, asking, no route, link down
+}
+
+// Conn is a session or a persistence template.
+type Conn struct {
+	Protocol       string         `json:"protocol"`
+	State          string         `json:"state"` // IPVS's words: ESTABLISHED, UDP, NONE
+	ExpiresSeconds int64          `json:"expires_seconds"`
+	Client         netip.AddrPort `json:"client"` // a template: masked, port 0
+	VIP            netip.AddrPort `json:"vip"`
+	RealServer     netip.AddrPort `json:"real_server"`
+	Flags          []string       `json:"flags"`
+}

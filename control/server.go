@@ -1,0 +1,176 @@
+package control
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+)
+
+// Limits of the server.
+const (
+	maxRequestBytes = 64 << 10 // a body; requests of this version have none
+	maxHeaderBytes  = 16 << 10
+	requestTimeout  = 5 * time.Second // to send a request
+	answerTimeout   = 30 * time.Second
+	// StreamTimeout ends a stream of sessions to a client that does not keep up: the walk holds
+	// back the reuse of entries in the connection table.
+	StreamTimeout = 60 * time.Second
+	streamBuffer  = 64 << 10
+)
+
+// Server answers on the control socket.
+type Server struct {
+	backend Backend
+	log     *slog.Logger
+	http    http.Server
+}
+
+// NewServer makes a server for b.
+func NewServer(b Backend, log *slog.Logger) *Server {
+	s := &Server{backend: b, log: log}
+	s.http = http.Server{
+		Handler:           s.Handler(),
+		ReadTimeout:       requestTimeout,
+		ReadHeaderTimeout: requestTimeout,
+		WriteTimeout:      answerTimeout,
+		IdleTimeout:       answerTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+	return s
+}
+
+// Serve answers on l until Close or Shutdown; then it returns nil. It closes l.
+func (s *Server) Serve(l net.Listener) error {
+	if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("control socket: %w", err)
+	}
+	return nil
+}
+
+// Shutdown stops listening, and returns when the running requests are answered or ctx is done.
+func (s *Server) Shutdown(ctx context.Context) error { return s.http.Shutdown(ctx) }
+
+// Close stops at once.
+func (s *Server) Close() error { return s.http.Close() }
+
+// Handler returns the API without a socket.
+func (s *Server) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /v1/status", s.status)
+	mux.HandleFunc("GET /v1/services", s.services)
+	mux.HandleFunc("GET /v1/conns", s.conns)
+	for _, path := range []string{"/v1/status", "/v1/services", "/v1/conns"} {
+		mux.HandleFunc(path, s.wrongMethod)
+	}
+	mux.HandleFunc("/", s.unknownPath)
+	return http.MaxBytesHandler(mux, maxRequestBytes)
+}
+
+func (s *Server) status(w http.ResponseWriter, r *http.Request) {
+	if q := newQuery(r.URL.Query()); q.err != nil {
+		s.refuse(w, http.StatusBadRequest, q.err)
+		return
+	}
+	st := s.backend.Status()
+	st.Workers, st.Ports, st.Verdicts = notNil(st.Workers), notNil(st.Ports), notNil(st.Verdicts)
+	for i := range st.Workers {
+		st.Workers[i].Ports = notNil(st.Workers[i].Ports)
+	}
+	s.answer(w, http.StatusOK, st)
+}
+
+func (s *Server) services(w http.ResponseWriter, r *http.Request) {
+	f, err := serviceFilterOf(r.URL.Query())
+	if err != nil {
+		s.refuse(w, http.StatusBadRequest, err)
+		return
+	}
+	out := []Service{}
+	for _, svc := range s.backend.Services() {
+		if f.Takes(&svc) {
+			svc.Flags, svc.RealServers = notNil(svc.Flags), notNil(svc.RealServers)
+			out = append(out, svc)
+		}
+	}
+	s.answer(w, http.StatusOK, out)
+}
+
+// conns streams. An answer that ends early ends without HTTP's last chunk, which the client notices.
+func (s *Server) conns(w http.ResponseWriter, r *http.Request) {
+	f, err := connFilterOf(r.URL.Query())
+	if err != nil {
+		s.refuse(w, http.StatusBadRequest, err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	// Not every ResponseWriter (a test's) has deadlines; without one the server's own holds.
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(StreamTimeout))
+	buf := bufio.NewWriterSize(w, streamBuffer)
+	if err = s.stream(r.Context(), json.NewEncoder(buf), f); err == nil {
+		err = buf.Flush()
+	}
+	if err != nil {
+		panic(http.ErrAbortHandler) // net/http's way to cut the answer off; it recovers this
+	}
+}
+
+// stream writes the sessions that f takes.
+func (s *Server) stream(ctx context.Context, enc *json.Encoder, f ConnFilter) (err error) {
+	sent := 0
+	s.backend.Conns(f, func(c Conn) bool {
+		if !f.Takes(&c) {
+			return ctx.Err() == nil
+		}
+		c.Flags = notNil(c.Flags)
+		if err = enc.Encode(c); err == nil {
+			err = ctx.Err()
+		}
+		sent++
+		return err == nil && sent != f.Limit
+	})
+	return err
+}
+
+func (s *Server) wrongMethod(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Allow", http.MethodGet)
+	s.refuse(w, http.StatusMethodNotAllowed, fmt.Errorf("%.20s is not possible here; only GET is", r.Method))
+}
+
+func (s *Server) unknownPath(w http.ResponseWriter, r *http.Request) {
+	s.refuse(w, http.StatusNotFound,
+		fmt.Errorf("nothing at %.100q; there is /v1/status, /v1/services and /v1/conns", r.URL.Path))
+}
+
+// failure is the JSON of every answer that is not 200.
+type failure struct {
+	Error string `json:"error"`
+}
+
+func (s *Server) refuse(w http.ResponseWriter, status int, err error) {
+	s.answer(w, status, failure{err.Error()})
+}
+
+func (s *Server) answer(w http.ResponseWriter, status int, v any) {
+	body, err := json.Marshal(v)
+	if err != nil { // a NaN from the backend
+		s.log.Error("control answer cannot be encoded", "err", err)
+		status, body = http.StatusInternalServerError, []byte(`{"error":"the answer cannot be encoded; see the log"}`)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_, _ = w.Write(append(body, '\n')) // the client has gone: nobody to tell
+}
+
+func notNil[T any](list []T) []T {
+	if list == nil {
+		return []T{}
+	}
+	return list
+}
