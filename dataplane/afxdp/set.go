@@ -1,0 +1,222 @@
+package afxdp
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Set is one worker's I/O: a socket on one queue of every interface, over one
+// UMEM. Every chunk of that is always in exactly one place: free, lent to the
+// worker, or in the receive or the transmit rings of one port; Account counts
+// them.
+//
+// Recv, Send, Release, Alloc, Wait and Account belong to one goroutine. Wake,
+// Close, Info, Stats and FD may be called from any; Close during a Wait ends
+// it, and must not overlap the others.
+type Set struct {
+	opts    Options
+	umem    *umem
+	mem     []byte // the mapping; nil in tests on heap memory
+	ports   []port
+	sockets []*socket
+	info    []PortInfo
+
+	next    int    // port that Recv looks at first
+	sendSeq uint32 // numbers the Sends
+	misused atomic.Uint64
+
+	polls   []unix.PollFd // ports in order, then the wake-up descriptor
+	spec    unix.Timespec
+	wakeFD  int
+	mu      sync.Mutex // guards descriptors against use after Close
+	closed  atomic.Bool
+	waiting atomic.Bool
+}
+
+// PortInfo is what one port got.
+type PortInfo struct {
+	Name       string
+	Index      int // ifindex
+	Queue      int
+	ZeroCopy   bool // as read back from the socket
+	NeedWakeup bool
+	Budget     int // frames per kick in copy mode
+}
+
+// Open makes the sockets and fills their rings. The program should be attached
+// to the interfaces already, and the sockets be registered with it afterwards
+// (Steering.Register with FD).
+//
+// All ports of a Set share the UMEM and so the mode: in ModeAuto one driver
+// without zero-copy makes all of them copy. A queue that is in use is waited
+// for about a second, then the error is EBUSY; EINVAL means that the interface
+// has no such queue.
+func Open(o Options) (*Set, error) {
+	if err := o.normalize(); err != nil {
+		return nil, fmt.Errorf("open AF_XDP: %w", err)
+	}
+	mem, err := mapUMEM(o.Frames, o.FrameSize, o.HugePages, o.Log)
+	if err != nil {
+		return nil, fmt.Errorf("open AF_XDP: %w", err)
+	}
+	s := newSet(o, mem)
+	s.mem = mem
+	if err := s.open(); err != nil {
+		return nil, errors.Join(fmt.Errorf("open AF_XDP queue %d: %w", o.Queue, err), s.unmap())
+	}
+	return s, nil
+}
+
+// newSet makes a Set over mem without ports.
+func newSet(o Options, mem []byte) *Set {
+	return &Set{opts: o, umem: newUMEM(mem, o.FrameSize), wakeFD: -1}
+}
+
+func (s *Set) open() (err error) {
+	if s.wakeFD, err = unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC); err != nil {
+		return fmt.Errorf("create an eventfd: %w", err)
+	}
+	if err := s.openSockets(); err != nil {
+		return err
+	}
+	for i, sock := range s.sockets {
+		s.addPort(&sock.rings, sock)
+		if err := s.describe(i, sock); err != nil {
+			return err
+		}
+	}
+	for i := range s.ports {
+		s.ports[i].refill(false)
+		s.polls = append(s.polls, unix.PollFd{Fd: int32(s.sockets[i].fd), Events: unix.POLLIN})
+	}
+	s.polls = append(s.polls, unix.PollFd{Fd: int32(s.wakeFD), Events: unix.POLLIN})
+	return nil
+}
+
+// openSockets opens and binds in the modes that Options allows.
+func (s *Set) openSockets() error {
+	if s.opts.Mode != ModeAuto {
+		return s.openAs(s.opts.Mode)
+	}
+	err := s.openAs(ModeZeroCopy)
+	if err == nil || errors.Is(err, unix.EBUSY) || errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENODEV) {
+		return err
+	}
+	s.opts.Log.Info("no zero-copy, using copy mode", "queue", s.opts.Queue, "err", err)
+	return s.openAs(ModeCopy)
+}
+
+// openAs opens all sockets in one mode, or none.
+func (s *Set) openAs(mode Mode) error {
+	for i, ifc := range s.opts.Interfaces {
+		mem := s.mem
+		if i > 0 {
+			mem = nil
+		}
+		sock, err := openSocket(mem, s.opts.FrameSize, s.opts.RingSize)
+		if err == nil {
+			s.sockets = append(s.sockets, sock)
+			err = sock.bind(s.address(i, mode))
+		}
+		if err != nil {
+			return errors.Join(fmt.Errorf("%s (%s): %w", ifc.Name, mode, err), s.closeSockets())
+		}
+	}
+	return nil
+}
+
+// address is what port i binds to. The first decides the mode, the others share
+// its UMEM and, as the kernel wants it, its flags.
+func (s *Set) address(i int, mode Mode) *unix.SockaddrXDP {
+	sa := &unix.SockaddrXDP{Ifindex: uint32(s.opts.Interfaces[i].Index), QueueID: uint32(s.opts.Queue)}
+	switch {
+	case i > 0:
+		sa.Flags, sa.SharedUmemFD = unix.XDP_SHARED_UMEM, uint32(s.sockets[0].fd)
+	case mode == ModeZeroCopy:
+		sa.Flags = unix.XDP_ZEROCOPY | unix.XDP_USE_NEED_WAKEUP
+	default:
+		sa.Flags = unix.XDP_COPY | unix.XDP_USE_NEED_WAKEUP
+	}
+	return sa
+}
+
+// addPort adds a port over r.
+func (s *Set) addPort(r *rings, k kernel) {
+	rx, tx := s.opts.shares()
+	s.ports = append(s.ports, port{
+		rings: r, k: k, u: s.umem, id: uint8(len(s.ports)), rxShare: rx, txShare: tx,
+	})
+}
+
+// describe reads back what port i got, and logs it.
+func (s *Set) describe(i int, sock *socket) error {
+	zc, err := sock.zeroCopy()
+	if err != nil {
+		return err
+	}
+	ifc := s.opts.Interfaces[i]
+	p := PortInfo{Name: ifc.Name, Index: ifc.Index, Queue: s.opts.Queue, ZeroCopy: zc, NeedWakeup: true}
+	p.Budget = sock.setBudget(s.opts.TXBudget)
+	s.info = append(s.info, p)
+	s.opts.Log.Info("AF_XDP socket open", "interface", p.Name, "queue", p.Queue, "zerocopy", p.ZeroCopy,
+		"need_wakeup", p.NeedWakeup, "tx_budget", p.Budget, "frames", s.opts.Frames, "ring", s.opts.RingSize)
+	return nil
+}
+
+// Info describes the ports, in the order of Frame.Port.
+func (s *Set) Info() []PortInfo { return append([]PortInfo(nil), s.info...) }
+
+// FD returns the socket of a port, for Steering.Register; -1 for an unknown
+// port or after Close.
+func (s *Set) FD(port int) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if port < 0 || port >= len(s.sockets) {
+		return -1
+	}
+	return s.sockets[port].fd
+}
+
+// Close ends a Wait, closes the sockets and unmaps rings and UMEM: frames still
+// lent must not be touched any more. The queues can be opened again at once.
+// A second Close does nothing.
+func (s *Set) Close() error {
+	if s.closed.Swap(true) {
+		return nil
+	}
+	s.signal()
+	for s.waiting.Load() {
+		time.Sleep(50 * time.Microsecond)
+	}
+	return s.unmap()
+}
+
+// unmap frees everything Open made.
+func (s *Set) unmap() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	errs := []error{s.closeSockets()}
+	if s.wakeFD >= 0 {
+		errs = append(errs, unix.Close(s.wakeFD))
+		s.wakeFD = -1
+	}
+	if s.mem != nil {
+		errs = append(errs, unix.Munmap(s.mem))
+		s.mem = nil
+	}
+	return errors.Join(errs...)
+}
+
+func (s *Set) closeSockets() error {
+	var errs []error
+	for _, sock := range s.sockets {
+		errs = append(errs, sock.close())
+	}
+	s.sockets = nil
+	return errors.Join(errs...)
+}
