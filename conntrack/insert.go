@@ -1,0 +1,219 @@
+package conntrack
+
+import "sync/atomic"
+
+// Result of an Insert.
+type Result uint8
+
+// Results.
+const (
+	Inserted Result = iota // the Ref is the new conn
+	Exists                 // the Ref is the conn that has the key, possibly past its time
+	Full                   // max_conns, or no memory; counted
+)
+
+// String returns the result's name.
+func (r Result) String() string {
+	switch r {
+	case Inserted:
+		return "inserted"
+	case Exists:
+		return "exists"
+	}
+	return "full"
+}
+
+// Insert adds a conn. A key can be in the table once; a NAT conn whose reply key is another's is
+// inserted with FlagNoReply and counted. The conn that is there may be past its
+// time and not swept yet: the caller then deletes it and inserts again.
+func (h *Handle) Insert(s *Spec, now Tick) (Ref, Result) {
+	p, l := h.part(s.V6)
+	p.help(&l.cache, splitsPerInsert)
+	if !h.t.limit.lease(h) {
+		return h.full()
+	}
+	n := insertion{p: p, l: l, spec: s, hash: h.t.seeds.hash(&s.Key)}
+	// The misses on bucket and entry overlap if both are asked for before either is used.
+	_ = p.buckets[p.view().bucket(n.hash)].head.Load()
+	if n.idx = p.take(l); n.idx == 0 {
+		return h.full()
+	}
+	n.fill(now)
+	ref, res := Ref(0), Full
+	if !s.Flags.twoKeys() || n.linkReply(&h.t.seeds) {
+		ref, res = n.link()
+	}
+	if res == Inserted {
+		h.inserted(s, &n)
+		return ref, res
+	}
+	h.undo(&n)
+	if res == Full {
+		return h.full()
+	}
+	return ref, res
+}
+
+// splitsPerInsert finishes a doubling long before the next is due.
+const splitsPerInsert = 2
+
+func (h *Handle) full() (Ref, Result) {
+	h.own.full++
+	h.dirty = true
+	return 0, Full
+}
+
+func (h *Handle) inserted(s *Spec, n *insertion) {
+	h.t.limit.spend(h)
+	h.own.conns++
+	if s.Flags&FlagTemplate != 0 {
+		h.own.templates++
+	}
+	if n.collided {
+		h.own.collisions++
+	}
+	h.dirty = true
+	n.p.count(n.l, n.slots)
+}
+
+// undo takes back an insertion that did not happen. Once its reply key was linked others may have
+// seen the entry, so that it must wait like a removed one.
+func (h *Handle) undo(n *insertion) {
+	atomic.StoreUint64(&n.p.entry(n.idx).w[3], n.meta|lifeFree)
+	if n.slots == 0 {
+		n.p.untake(n.l, n.idx)
+		return
+	}
+	n.p.unlink(&n.l.cache, n.replyHash&^idxMask|uint64(n.idx))
+	h.retire(n.p, n.l, n.idx)
+}
+
+func (h *Handle) retire(p *part, l *local, idx uint32) {
+	p.retire(l, idx, h.t.epochs.global.Load())
+	h.waiting = true
+}
+
+// insertion is one Insert on its way.
+type insertion struct {
+	p         *part
+	l         *local
+	spec      *Spec
+	hash      uint64
+	replyHash uint64
+	idx       uint32
+	slots     int // linked so far
+	meta      uint64
+	collided  bool
+}
+
+// fill writes the entry, which nobody else looks into but for its life.
+func (n *insertion) fill(now Tick) {
+	s, e := n.spec, n.p.entry(n.idx)
+	w1 := s.L4&l4Mask | uint64(s.DestPort)<<destShift
+	w2 := s.DestAddr[0] & lowHalf
+	if s.V6 {
+		w1 |= v6Bit
+		w2 = 0
+		e.wide().x = [8]uint64{s.Addr[0], s.Addr[1], s.Addr[2], s.Addr[3], s.DestAddr[0], s.DestAddr[1]}
+		e.w[0] = 0
+	} else {
+		e.w[0] = s.Addr[0]
+	}
+	e.w[1] = w1
+	e.w[2] = w2 | uint64(s.Service)<<32
+	e.w[4] = uint64(now) | uint64(s.Timeout)<<32
+	e.w[5] = uint64(s.Dest) | uint64(s.Aux)<<32
+	e.w[6] = uint64(s.Control)
+	gen := e.load(3)>>genShift + 1
+	n.meta = gen<<genShift | uint64(s.Flags&^FlagNoReply)<<flagShift | uint64(s.State&31)<<stateShift
+}
+
+// linkReply links the reply key first, while the conn is not live. A key that is taken is left
+// alone. False: no memory.
+func (n *insertion) linkReply(seeds *seeds) bool {
+	key := n.spec.replyKey()
+	n.replyHash = seeds.hash(&key)
+	atomic.StoreUint64(&n.p.entry(n.idx).w[3], n.meta|lifePending)
+	bk, head := n.p.index.lock(n.replyHash)
+	f := n.p.scan(bk, head, scanKey{&key, n.replyHash})
+	ok := true
+	if f.ref == 0 && f.pending == 0 {
+		head, ok = n.put(bk, head, f.hole, n.replyHash)
+	} else {
+		n.collided = true
+		n.meta |= uint64(FlagNoReply) << flagShift
+	}
+	bk.head.Store(head)
+	return ok
+}
+
+// link links the forward key and makes the conn live, unless the key is there.
+func (n *insertion) link() (Ref, Result) {
+	bk, head := n.p.index.lock(n.hash)
+	f := n.p.scan(bk, head, scanKey{&n.spec.Key, n.hash})
+	if f.ref != 0 {
+		bk.head.Store(head)
+		return f.ref, Exists
+	}
+	head, ok := n.put(bk, head, f.hole, n.hash)
+	if ok {
+		atomic.StoreUint64(&n.p.entry(n.idx).w[3], n.meta|lifeLive)
+	}
+	bk.head.Store(head)
+	if !ok {
+		return 0, Full
+	}
+	return n.p.ref(uint64(n.idx), matchForward), Inserted
+}
+
+// put stores the slot for a hash in a hole of the locked chain or a new overflow bucket.
+func (n *insertion) put(bk *bucket, head uint64, hole *atomic.Uint64, hash uint64) (uint64, bool) {
+	slot := hash&^idxMask | uint64(n.idx)
+	if hole != nil {
+		hole.Store(slot)
+	} else {
+		o := n.p.pool.get(&n.l.cache)
+		if o == 0 {
+			return head, false
+		}
+		n.p.pool.buckets[o].slot[0].Store(slot)
+		head = n.p.push(o, head)
+	}
+	n.slots++
+	return head, true
+}
+
+// Delete removes a conn from both its keys and reports whether this caller did it. The entry
+// stays readable until the caller's Quiesce.
+func (h *Handle) Delete(r Ref) bool {
+	if r&idxMask == 0 {
+		return false
+	}
+	p, l := h.part(r.V6())
+	idx := uint32(r & idxMask)
+	e := p.entry(idx)
+	if !e.kill() {
+		return false
+	}
+	fwd, reply := e.keys()
+	f := e.Flags()
+	p.unlink(&l.cache, h.t.seeds.hash(&fwd)&^idxMask|uint64(idx))
+	slots := 1
+	if f.twoKeys() && f&FlagNoReply == 0 {
+		p.unlink(&l.cache, h.t.seeds.hash(&reply)&^idxMask|uint64(idx))
+		slots++
+	}
+	h.deleted(f)
+	p.count(l, -slots)
+	h.retire(p, l, idx)
+	return true
+}
+
+func (h *Handle) deleted(f Flags) {
+	h.t.limit.refund(h)
+	h.own.conns--
+	if f&FlagTemplate != 0 {
+		h.own.templates--
+	}
+	h.dirty = true
+}

@@ -1,0 +1,92 @@
+package conntrack
+
+import (
+	"fmt"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// hugePage is the size of a transparent huge page, and the piece memory is populated in.
+const hugePage = 2 << 20
+
+// memory hands out zeroed arrays: on the Go heap (tests: the race detector does not see mapped
+// memory), or reserved address space that costs nothing until it is touched.
+type memory struct {
+	heap bool
+	huge bool
+	maps [][]byte // to unmap
+}
+
+// area is the address range under one array; raw is nil on the heap.
+type area struct {
+	raw       []byte
+	populated int // bytes faulted in ahead of use; the populating goroutine's
+}
+
+// array returns n zeroed elements and the area they lie in.
+//
+// The unsafe here turns mapped bytes into elements. It holds because T is made of uint64
+// words only (no pointers, any bits valid), the mapping starts on a page, is as long as n
+// elements, and stays mapped until close, after which the caller uses no element.
+func array[T any](m *memory, n int) ([]T, area, error) {
+	if m.heap {
+		return make([]T, n), area{}, nil
+	}
+	var t T
+	raw, err := m.reserve(n * int(unsafe.Sizeof(t)))
+	if err != nil {
+		return nil, area{}, err
+	}
+	return unsafe.Slice((*T)(unsafe.Pointer(unsafe.SliceData(raw))), n), area{raw: raw}, nil
+}
+
+// reserve maps size bytes of zeroes without committing them, starting at a huge page's boundary.
+func (m *memory) reserve(size int) ([]byte, error) {
+	const flags = unix.MAP_PRIVATE | unix.MAP_ANONYMOUS | unix.MAP_NORESERVE
+	raw, err := unix.Mmap(-1, 0, size+hugePage, unix.PROT_READ|unix.PROT_WRITE, flags)
+	if err != nil {
+		return nil, fmt.Errorf("reserve %d bytes for conns: %w", size, err)
+	}
+	m.maps = append(m.maps, raw)
+	skip := int(-uintptr(unsafe.Pointer(unsafe.SliceData(raw))) & (hugePage - 1))
+	part := raw[skip : skip+size : skip+size]
+	if m.huge {
+		// Advice only: a kernel without huge pages serves small ones.
+		_ = unix.Madvise(part, unix.MADV_HUGEPAGE)
+	}
+	return part, nil
+}
+
+// close unmaps everything. No element of any array may be used afterwards.
+func (m *memory) close() error {
+	var first error
+	for _, raw := range m.maps {
+		if err := unix.Munmap(raw); err != nil && first == nil {
+			first = fmt.Errorf("unmap conns: %w", err)
+		}
+	}
+	m.maps = nil
+	return first
+}
+
+// populate faults in up to pieces huge-page-sized pieces of the first want bytes and reports
+// whether all of want is there. It changes no contents, so it may run beside any use.
+func (a *area) populate(want, pieces int) bool {
+	want = min(want, len(a.raw))
+	for ; a.populated < want && pieces > 0; pieces-- {
+		end := min(a.populated+hugePage, len(a.raw))
+		if err := unix.Madvise(a.raw[a.populated:end], unix.MADV_POPULATE_WRITE); err != nil {
+			a.populated = len(a.raw) // before Linux 5.14, or no memory: pages come when used
+			return true
+		}
+		a.populated = end
+	}
+	return a.populated >= want
+}
+
+// wide returns the entry6 that e is the head of.
+//
+// It holds because only IPv6 conns (v6Bit, Ref.V6) are asked, and every one of them lives in
+// an []entry6, whose elements start with their Entry.
+func (e *Entry) wide() *entry6 { return (*entry6)(unsafe.Pointer(e)) }
