@@ -205,8 +205,8 @@ func TestComplaintsAboutServices(t *testing.T) {
 		{"scheduler nobody knows", in(`scheduler = "wlcc"`),
 			`f:5: service[0].scheduler: unknown scheduler "wlcc"; did you mean wlc?`},
 		{"scheduler like no other", in(`scheduler = "least-loaded"`),
-			`f:5: service[0].scheduler: unknown scheduler "least-loaded"; known: rr, wrr, lc, wlc, sed, nq, ` +
-				`lblc, lblcr, dh, sh, mh, fo, ovf, twos`},
+			`f:5: service[0].scheduler: unknown scheduler "least-loaded"; known: rr, wrr, lc, wlc, lblc, ` +
+				`lblcr, dh, sh, sed, nq, fo, ovf, mh, twos, none`},
 		{"scheduler is a number", in(`scheduler = 1`),
 			`f:5: service[0].scheduler: 1 is a number; give a name like "wlc"`},
 		{"flag of another scheduler", in("scheduler = \"mh\"\nflags = [\"sh-port\"]"),

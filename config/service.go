@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"ulvs/lvs"
+	"ulvs/sched"
 )
 
 const (
@@ -100,8 +101,8 @@ func (t *table) scheduler() string {
 	switch {
 	case !set:
 		return "wlc" // ipvsadm's default
-	case !knownScheduler(name):
-		t.fail("scheduler", "unknown scheduler %.60q; %s", name, wouldBeRight(name, schedulerNames()))
+	case !sched.Known(name):
+		t.fail("scheduler", "unknown scheduler %.60q; %s", name, wouldBeRight(name, sched.Names()))
 		return "wlc"
 	}
 	return name
