@@ -66,7 +66,7 @@ func (s lblcr) setLeast(e *entry) (number int32, ok bool) {
 		if !m.available() || m.load.Overloaded() {
 			continue
 		}
-		if c := m.cost(s.rule); c.below(&best) {
+		if c := m.wlcCost(); c.below(&best) {
 			best, number, ok = c, s.links[l].member, true
 		}
 	}
@@ -82,7 +82,7 @@ func (s lblcr) shrink(e *entry, now int64) {
 		if m.weight <= 0 {
 			continue
 		}
-		if c := m.cost(s.rule); most == nil || worst.below(&c) {
+		if c := m.wlcCost(); most == nil || worst.below(&c) {
 			most, worst = at, c
 		}
 	}

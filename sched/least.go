@@ -43,9 +43,10 @@ const maxScan = 16
 // lock. A long one is a tournament that learns from the Watch which Loads changed
 // since the last pick and replays only those: the result is the scan's.
 type field struct {
-	dests []dest
-	rule  *rule
-	watch *lvs.Watch // nil: scanned; so is everything below
+	dests   []dest
+	runners []runner // by position
+	rule    *rule
+	watch   *lvs.Watch // nil: scanned; so is everything below
 
 	spin               // guards the rest
 	settling bool      // not all Loads are followed yet
@@ -56,7 +57,7 @@ type field struct {
 }
 
 func newField(r *rule, dests []dest) *field {
-	f := &field{dests: dests, rule: r}
+	f := &field{dests: dests, rule: r, runners: r.runners(dests)}
 	if len(dests) <= maxScan {
 		return f
 	}
@@ -113,10 +114,35 @@ func (f *field) least() (int, bool) {
 	return int(best.pos), best.den != 0
 }
 
+// scan is rule.of and cost.below for all, written out: calls would double what a
+// short list costs. A numerator too large for 64 bits, or below zero, is left to scanSlowly.
 func (f *field) scan() (int, bool) {
+	r, runners := *f.rule, f.runners
+	best, bestNum, bestDen := -1, uint64(1), uint64(0)
+	for pos := range runners {
+		c := &runners[pos]
+		active, inactive := c.load.Active(), c.load.Inactive()
+		num, den := r.base+r.perActive*uint64(active)+r.perInactive*uint64(inactive), uint64(c.den)
+		if c.load.Overloaded() || active > c.limit {
+			continue
+		}
+		if num >= maxExact {
+			return f.scanSlowly()
+		}
+		if r.idleWins && active == 0 {
+			num = 0
+		}
+		if num*bestDen < bestNum*den { // never with den 0
+			best, bestNum, bestDen = pos, num, den
+		}
+	}
+	return best, best >= 0
+}
+
+func (f *field) scanSlowly() (int, bool) {
 	best := never
-	for pos := range f.dests {
-		c := f.rule.of(&f.dests[pos], pos)
+	for pos := range f.runners {
+		c := f.rule.of(&f.runners[pos], pos)
 		if c.below(&best) {
 			best = c
 		}
@@ -144,7 +170,7 @@ func (f *field) hasRoom() bool {
 // play looks at one destination again. The lock is held, or nobody else has f yet.
 func (f *field) play(pos int) {
 	d := &f.dests[pos]
-	f.tree.set(pos, f.rule.of(d, pos))
+	f.tree.set(pos, f.rule.of(&f.runners[pos], pos))
 	if f.room == nil || f.room[pos] == d.hasRoom() {
 		return
 	}

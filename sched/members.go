@@ -59,11 +59,3 @@ func (m *members) place(free []int32) (int32, []int32) {
 
 // available is the kernel's IP_VS_DEST_F_AVAILABLE and a weight.
 func (m *member) available() bool { return m.pos >= 0 && m.weight > 0 }
-
-// cost is the wlc cost for comparing inside a set, whatever the member's threshold.
-func (m *member) cost(r *rule) cost {
-	return cost{
-		num: r.perActive*uint64(max(m.load.Active(), 0)) + r.perInactive*uint64(max(m.load.Inactive(), 0)),
-		den: uint32(m.weight),
-	}
-}

@@ -56,7 +56,7 @@ func builder(name string) func(lvs.SchedFlags, Options) policy {
 func unknown(name string) error {
 	const maxEdits, maxLen = 2, 16
 	if len(name) > maxLen {
-		return fmt.Errorf("%w %.16q...", ErrUnknown, name)
+		return fmt.Errorf("%w of %d bytes", ErrUnknown, len(name))
 	}
 	best, edits := "", min(maxEdits, len(name)-1)+1
 	for i := range table {

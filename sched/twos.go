@@ -12,14 +12,13 @@ import (
 // weight, take the one with the lower wlc cost.
 type twos struct {
 	rand func(n uint64) uint64
-	rule *rule
 	urn  atomic.Pointer[urn]
 }
 
 func defaultRand(n uint64) uint64 { return rand.Uint64N(n) }
 
 func newTWOS(_ lvs.SchedFlags, opt Options) policy {
-	w := &twos{rand: opt.Rand, rule: wlcRule()}
+	w := &twos{rand: opt.Rand}
 	w.urn.Store(newUrn(nil))
 	return w
 }
@@ -45,8 +44,8 @@ func (w *twos) pick(*packet.Tuple, int64) (lvs.DestID, bool) {
 		return 0, false // all went over their thresholds since total
 	}
 	d1, d2 := &u.dests[first], &u.dests[second]
-	c1, c2 := w.rule.of(d1, first), w.rule.of(d2, second)
-	if c2.den != 0 && c2.below(&c1) {
+	c1, c2 := d1.wlcCost(), d2.wlcCost()
+	if c2.below(&c1) {
 		return d2.id, true
 	}
 	return d1.id, true
