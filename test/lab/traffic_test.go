@@ -32,25 +32,31 @@ var families = []struct {
 func TestRealServersAreReachableDirectly(t *testing.T) {
 	l := labtest.Up(t, lab.Options{Prefix: "t-direct"})
 	labtest.Serve(t, l)
-	for _, f := range families {
+	for i, f := range families {
 		for _, r := range l.Addresses().Reals {
-			for _, o := range []lab.LoadOptions{
-				{Kind: lab.KindHTTP, Connections: 3, Requests: 2},
-				{Kind: lab.KindHTTP, Download: 1 << 20}, {Kind: lab.KindHTTP, Upload: 1 << 20},
-				{Kind: lab.KindTCP, Upload: 1 << 20, Requests: 2},
-				{Kind: lab.KindUDP, Upload: 1000, Connections: 4, Requests: 5},
-			} {
-				port := uint16(lab.PortEcho)
-				if o.Kind == lab.KindHTTP {
-					port = lab.PortHTTP
-				}
-				o.Target = netip.AddrPortFrom(r.Direct.Family(f.v6), port)
-				report := labtest.Load(t, l, o)
-				if n := report.ByRealServer[r.Name]; n != report.OK {
-					t.Errorf("%s %s: %d of %d answers from %s", f.name, o.Target, n, report.OK, r.Name)
-				}
-			}
+			checkAnswers(t, l, r, r.Direct.Family(f.v6), lab.LoadOptions{Kind: lab.KindHTTP, Connections: 3, Requests: 2})
 		}
+		r := l.Addresses().Reals[i]
+		for _, o := range []lab.LoadOptions{
+			{Kind: lab.KindHTTP, Download: 1 << 20}, {Kind: lab.KindHTTP, Upload: 1 << 20},
+			{Kind: lab.KindTCP, Upload: 1 << 20, Requests: 2},
+			{Kind: lab.KindUDP, Upload: 1000, Connections: 4, Requests: 5},
+		} {
+			checkAnswers(t, l, r, r.Direct.Family(f.v6), o)
+		}
+	}
+}
+
+// checkAnswers wants every answer at the address to come from one real server.
+func checkAnswers(t *testing.T, l *lab.Lab, r lab.Real, addr netip.Addr, o lab.LoadOptions) {
+	t.Helper()
+	o.Target = netip.AddrPortFrom(addr, lab.PortEcho)
+	if o.Kind == lab.KindHTTP {
+		o.Target = netip.AddrPortFrom(addr, lab.PortHTTP)
+	}
+	report := labtest.Load(t, l, o)
+	if n := report.ByRealServer[r.Name]; n != report.OK {
+		t.Errorf("%s %s: answers from %v, want all %d from %s", o.Kind, o.Target, report.ByRealServer, report.OK, r.Name)
 	}
 }
 
@@ -118,14 +124,10 @@ func TestTheDRPathIsPlumbed(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, o := range []lab.LoadOptions{
-			{Kind: lab.KindHTTP, Target: netip.AddrPortFrom(vip, lab.PortHTTP), Upload: 1 << 20},
-			{Kind: lab.KindHTTP, Target: netip.AddrPortFrom(vip, lab.PortHTTP), Download: 1 << 20},
-			{Kind: lab.KindUDP, Target: netip.AddrPortFrom(vip, lab.PortEcho), Upload: 64, Connections: 10},
+			{Kind: lab.KindHTTP, Upload: 1 << 20}, {Kind: lab.KindHTTP, Download: 1 << 20},
+			{Kind: lab.KindUDP, Upload: 64, Connections: 10},
 		} {
-			report := labtest.Load(t, l, o)
-			if n := report.ByRealServer[r.Name]; n != report.OK {
-				t.Errorf("%s: %v, want every answer from %s", f.name, report.ByRealServer, r.Name)
-			}
+			checkAnswers(t, l, r, vip, o)
 		}
 	}
 }
