@@ -24,7 +24,7 @@ const (
 // Limits, each with the error of Build that names it.
 const (
 	MaxServices     = 1 << 16
-	MaxDestinations = 1 << 20
+	MaxDestinations = 1 << 18
 	MaxWeight       = 1<<31 - 1 // ipvsadm's limit
 )
 

@@ -1,0 +1,172 @@
+package dataplane
+
+import (
+	"ulvs/conntrack"
+	"ulvs/packet"
+)
+
+// answersPerSecond bounds the packets of its own that a worker makes in answer to others
+// (ICMP errors, resets): the kernel's icmp_msgs_per_sec is 1000, too.
+const answersPerSecond = 1000
+
+// ownTTL is the TTL of packets we make ourselves (net.ipv4.ip_default_ttl).
+const ownTTL = 64
+
+// answerBudget is a bucket refilled every tick. Echo, ARP and ND are not bounded by it.
+type answerBudget struct {
+	tick conntrack.Tick
+	left int
+}
+
+func (a *answerBudget) take(now conntrack.Tick) bool {
+	if a.tick != now {
+		a.tick, a.left = now, answersPerSecond/conntrack.TicksPerSecond
+	}
+	if a.left == 0 {
+		return false
+	}
+	a.left--
+	return true
+}
+
+// other decides about frames that are no unfragmented TCP, UDP or SCTP.
+func (w *Worker) other(f *packet.Frame, p *packet.Parsed) Verdict {
+	switch {
+	case p.Kind == packet.KindARP:
+		return w.arp(f, p)
+	case p.Flags&packet.FlagFragment != 0:
+		return DropFragment
+	case p.Kind == packet.KindICMP && p.Proto == packet.ProtoICMPv6:
+		return w.icmp6(f, p)
+	case p.Kind == packet.KindICMP:
+		return w.icmp4(f, p)
+	}
+	return DropNotOurs
+}
+
+// icmp4 answers echo requests to VIPs, in place.
+func (w *Worker) icmp4(f *packet.Frame, p *packet.Parsed) Verdict {
+	b := f.Bytes()
+	m := packet.ICMP(b[p.L4Off:])
+	if p.V6() || m.Type() != packet.ICMPEchoRequest || !w.snap.VIPs[p.Dst()] {
+		return DropICMP
+	}
+	packet.Ethernet(b).SwapMACs()
+	ip := packet.IPv4(b[p.L3Off:])
+	src, ttl := ip.SrcWire(), uint16(ip.TTL())
+	ip.SetSrcWire(ip.DstWire())
+	ip.SetDstWire(src)
+	ip.SetTTL(ownTTL)
+	ip.SetChecksum(ip.Checksum().Apply(packet.Delta(0).Change16(ttl, ownTTL)))
+	m.ChangeType(packet.ICMPEchoReply)
+	return TxEcho
+}
+
+// icmp6 answers echo requests to VIPs and neighbour solicitations for them.
+func (w *Worker) icmp6(f *packet.Frame, p *packet.Parsed) Verdict {
+	b := f.Bytes()
+	m := packet.ICMPv6(b[p.L4Off:])
+	if !p.V6() {
+		return DropICMP
+	}
+	if m.Type() == packet.ICMPv6NeighborSolicit {
+		return w.solicitation(f, p)
+	}
+	if m.Type() != packet.ICMPv6EchoRequest || !w.snap.VIPs[p.Dst()] {
+		return DropICMP
+	}
+	packet.Ethernet(b).SwapMACs()
+	ip := packet.IPv6(b[p.L3Off:])
+	src := ip.SrcWire()
+	ip.SetSrcWire(ip.DstWire())
+	ip.SetDstWire(src)
+	ip.SetHopLimit(ownTTL)
+	m.ChangeType(packet.ICMPv6EchoReply)
+	return TxEcho
+}
+
+// arp answers requests for VIPs with the port's MAC address (RFC 826). Whoever asks will
+// send to us next, so what it says of itself is passed on to the kernel's neighbours.
+func (w *Worker) arp(f *packet.Frame, p *packet.Parsed) Verdict {
+	b := f.Bytes()
+	a := packet.ARP(b[p.L3Off:])
+	if a.Op() != packet.ARPRequest || !w.snap.VIPs[packet.AddrV4(a.TargetIP())] {
+		return DropARP
+	}
+	mac, own := a.SenderMAC(), packet.MAC(w.snap.Ports[f.Port].MAC)
+	if a.SenderIP() != 0 { // a probe (RFC 5227) tells nothing of itself
+		w.learn(heard{HopKey{Port: f.Port, VLAN: p.VLAN & 0xfff, Addr: packet.AddrV4(a.SenderIP())}, mac})
+	}
+	a.Encode(&packet.ARPFields{
+		Op: packet.ARPReply, SenderMAC: own, SenderIP: a.TargetIP(), TargetMAC: mac, TargetIP: a.SenderIP(),
+	})
+	packet.Ethernet(b).SetDst(mac)
+	packet.Ethernet(b).SetSrc(own)
+	return TxARP
+}
+
+// heard is what somebody on a link said of itself.
+type heard struct {
+	key HopKey
+	mac packet.MAC
+}
+
+func (w *Worker) learn(h heard) {
+	if h.mac.IsMulticast() {
+		return // a group address is nobody's
+	}
+	id := w.snap.HopIDs[h.key]
+	if hop := &w.snap.Hops[id]; hop.State == HopReady && hop.DstMAC() == h.mac {
+		return
+	}
+	w.notify(Notice{Kind: NoticeLearn, Hop: h.key, MAC: h.mac})
+}
+
+// solicitation answers a neighbour solicitation for a VIP (RFC 4861 section 7.2.4). To a
+// probe for duplicate addresses (source ::) the answer goes to all nodes, unsolicited.
+func (w *Worker) solicitation(f *packet.Frame, p *packet.Parsed) Verdict {
+	b := f.Bytes()
+	m := b[p.L4Off : int(p.L3Off)+int(p.TotalLen)]
+	nd := packet.NDP(m)
+	if p.TTL != packet.NDPHopLimit || !nd.Valid() || !packet.ICMPv6(m).ChecksumOK(p.PseudoSum(len(m))) ||
+		p.Flags&packet.FlagOptions != 0 || !w.snap.VIPs[packet.AddrV6(nd.Target())] {
+		return DropICMP
+	}
+	own := packet.MAC(w.snap.Ports[f.Port].MAC)
+	answer := packet.NDPFields{
+		Type: packet.ICMPv6NeighborAdvert, Flags: packet.NDPSolicited | packet.NDPOverride,
+		Target: nd.Target(), Option: packet.NDPOptTargetMAC, MAC: own,
+	}
+	to := packet.IPv6Fields{
+		NextHeader: packet.ProtoICMPv6, HopLimit: packet.NDPHopLimit, PayloadLen: uint16(answer.Len()),
+		Src: answer.Target, Dst: [2]uint64{p.Addr[0], p.Addr[1]},
+	}
+	mac, known := nd.OptionMAC(packet.NDPOptSourceMAC)
+	switch {
+	case to.Dst == [2]uint64{}:
+		answer.Flags, to.Dst, mac = packet.NDPOverride, allNodes, packet.MAC{0x33, 0x33, 0, 0, 0, 1}
+	case known:
+		w.learn(heard{HopKey{Port: f.Port, VLAN: p.VLAN & 0xfff, Addr: p.Src()}, mac})
+	default:
+		mac = packet.Ethernet(b).Src()
+	}
+	if !f.Resize(int(p.L4Off) + answer.Len()) {
+		return DropHeadroom
+	}
+	b = f.Bytes()
+	packet.Ethernet(b).SetDst(mac)
+	packet.Ethernet(b).SetSrc(own)
+	packet.IPv6(b[p.L3Off:]).Encode(&to)
+	m = b[p.L4Off:]
+	packet.NDP(m).Encode(&answer)
+	packet.ICMPv6(m).UpdateChecksum(pseudo6(&to))
+	return TxND
+}
+
+// allNodes is ff02::1 in wire words.
+var allNodes = [2]uint64{0x02ff, 1 << 56}
+
+func pseudo6(h *packet.IPv6Fields) uint32 {
+	addr := [4]uint64{h.Src[0], h.Src[1], h.Dst[0], h.Dst[1]}
+	return packet.PseudoV6(&addr, h.NextHeader, int(h.PayloadLen))
+}

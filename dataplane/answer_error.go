@@ -1,0 +1,153 @@
+package dataplane
+
+import "ulvs/packet"
+
+// noDestination is ip_vs_leave: port unreachable, for TCP too, never a reset.
+func (w *Worker) noDestination(f *packet.Frame, p *packet.Parsed) Verdict {
+	return w.icmpError(f, p, ownError{portClosed4, portClosed6, 0, DropNoDestination})
+}
+
+// portUnreachable answers for a closed port of a VIP.
+func (w *Worker) portUnreachable(f *packet.Frame, p *packet.Parsed) Verdict {
+	return w.icmpError(f, p, ownError{portClosed4, portClosed6, 0, DropNoService})
+}
+
+func (w *Worker) timeExceeded(f *packet.Frame, p *packet.Parsed) Verdict {
+	v4 := typeCode{packet.ICMPTimeExceeded, packet.ICMPCodeTTL}
+	return w.icmpError(f, p, ownError{v4, typeCode{packet.ICMPv6TimeExceeded, packet.ICMPv6CodeHopLimit}, 0, DropTTL})
+}
+
+// tooBig tells the sender the MTU. An IPv4 packet without DF is no fault of the sender's, but
+// we do not fragment (yet): it is dropped and counted.
+func (w *Worker) tooBig(f *packet.Frame, p *packet.Parsed, mtu int) Verdict {
+	if !p.V6() && p.Flags&packet.FlagDF == 0 {
+		return DropTooBig
+	}
+	v4 := typeCode{packet.ICMPUnreachable, packet.ICMPCodeFragNeeded}
+	v6 := typeCode{packet.ICMPv6PacketTooBig, 0}
+	return w.icmpError(f, p, ownError{v4, v6, uint32(max(mtu, 0)), DropTooBig})
+}
+
+type typeCode [2]uint8
+
+var (
+	portClosed4 = typeCode{packet.ICMPUnreachable, packet.ICMPCodePort}
+	portClosed6 = typeCode{packet.ICMPv6Unreachable, packet.ICMPv6CodePort}
+)
+
+// ownError is an ICMP error by family, the word after its checksum, and what happens to the frame
+// where no error can be sent.
+type ownError struct {
+	v4, v6    typeCode
+	rest      uint32
+	otherwise Verdict
+}
+
+// An ICMP error embeds of the packet it is about what fits the smallest MTU: 576 bytes
+// (RFC 1812 section 4.3.2.3) and 1280 (RFC 4443 section 2.4).
+const (
+	errorMax4  = 576
+	errorMax6  = 1280
+	errorHead4 = packet.IPv4Len + packet.ICMPLen
+	errorHead6 = packet.IPv6Len + packet.ICMPLen
+)
+
+// icmpError turns the frame into an ICMP error about itself and sends it back where it came
+// from. The source is the address that the packet was for.
+func (w *Worker) icmpError(f *packet.Frame, p *packet.Parsed, e ownError) Verdict {
+	if !w.answers.take(w.now) {
+		return DropAnswerLimit
+	}
+	head, most := errorHead4, errorMax4
+	if p.V6() {
+		head, most = errorHead6, errorMax6
+	}
+	l2 := int(p.L3Off)
+	start := int(f.Off) - head
+	if start < 0 {
+		return e.otherwise
+	}
+	copy(f.Buf[start:start+l2], f.Buf[f.Off:])
+	b := f.Buf[start : start+l2+min(int(p.TotalLen)+head, most)]
+	packet.Ethernet(b).SwapMACs()
+	if p.V6() {
+		ownError6(b[l2:], p, e)
+	} else {
+		w.ownError4(b[l2:], p, e)
+	}
+	f.Off, f.Len = uint16(start), uint16(len(b))
+	return TxICMPError
+}
+
+// ownError4 writes the headers; TOS 0xc0 is internetwork control, as the kernel marks errors.
+func (w *Worker) ownError4(b []byte, p *packet.Parsed, e ownError) {
+	packet.IPv4(b).Encode(&packet.IPv4Fields{
+		TOS: 0xc0, TTL: ownTTL, Proto: packet.ProtoICMP, TotalLen: uint16(len(b)), ID: w.nextID(),
+		Src: uint32(p.Addr[0] >> 32), Dst: uint32(p.Addr[0]),
+	})
+	m := packet.ICMP(b[packet.IPv4Len:])
+	m.Encode(&packet.ICMPFields{Type: e.v4[0], Code: e.v4[1], Rest: e.rest})
+	m.UpdateChecksum()
+}
+
+func ownError6(b []byte, p *packet.Parsed, e ownError) {
+	h := packet.IPv6Fields{
+		NextHeader: packet.ProtoICMPv6, HopLimit: ownTTL, PayloadLen: uint16(len(b) - packet.IPv6Len),
+		Src: [2]uint64{p.Addr[2], p.Addr[3]}, Dst: [2]uint64{p.Addr[0], p.Addr[1]},
+	}
+	packet.IPv6(b).Encode(&h)
+	m := packet.ICMPv6(b[packet.IPv6Len:])
+	m.Encode(&packet.ICMPFields{Type: e.v6[0], Code: e.v6[1], Rest: e.rest})
+	m.UpdateChecksum(pseudo6(&h))
+}
+
+// reset answers a TCP segment that belongs to nothing, as the stack of a host with the VIP
+// would (RFC 9293 section 3.10.7.1).
+func (w *Worker) reset(f *packet.Frame, p *packet.Parsed) Verdict {
+	if p.TCPFlags&packet.TCPRst != 0 {
+		return DropNoService
+	}
+	if !w.answers.take(w.now) {
+		return DropAnswerLimit
+	}
+	b := f.Bytes()
+	fields := resetOf(packet.TCP(b[p.L4Off : int(p.L3Off)+int(p.TotalLen)]))
+	packet.Ethernet(b).SwapMACs()
+	ip := b[p.L3Off:]
+	n := packet.IPv4Len
+	if p.V6() {
+		n = packet.IPv6Len
+		packet.IPv6(ip).Encode(&packet.IPv6Fields{
+			NextHeader: packet.ProtoTCP, HopLimit: ownTTL, PayloadLen: packet.TCPLen,
+			Src: [2]uint64{p.Addr[2], p.Addr[3]}, Dst: [2]uint64{p.Addr[0], p.Addr[1]},
+		})
+	} else {
+		packet.IPv4(ip).Encode(&packet.IPv4Fields{
+			TTL: ownTTL, Proto: packet.ProtoTCP, DF: true, TotalLen: packet.IPv4Len + packet.TCPLen,
+			Src: uint32(p.Addr[0] >> 32), Dst: uint32(p.Addr[0]),
+		})
+	}
+	seg := packet.TCP(ip[n : n+packet.TCPLen])
+	seg.Encode(&fields)
+	seg.UpdateChecksum(p.PseudoSum(packet.TCPLen)) // the sum does not care which address is the source
+	f.Len = p.L3Off + uint16(n) + packet.TCPLen
+	return TxReset
+}
+
+func resetOf(seg packet.TCP) packet.TCPFields {
+	out := packet.TCPFields{SrcPort: seg.DstPort(), DstPort: seg.SrcPort(), Flags: packet.TCPRst}
+	if seg.Flags()&packet.TCPAck != 0 {
+		out.Seq = seg.Ack()
+		return out
+	}
+	length := max(len(seg)-seg.HeaderLen(), 0)
+	if seg.Flags()&packet.TCPSyn != 0 {
+		length++
+	}
+	if seg.Flags()&packet.TCPFin != 0 {
+		length++
+	}
+	out.Ack = seg.Seq() + uint32(length)
+	out.Flags |= packet.TCPAck
+	return out
+}

@@ -1,0 +1,251 @@
+package dataplane
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"ulvs/conntrack"
+	"ulvs/lvs"
+	"ulvs/packet"
+	"ulvs/sched"
+)
+
+// benchFrames is how many frames the generator cycles through, 2 KiB apart like a UMEM's.
+const benchFrames = 1024
+
+// genQueue is a Queue that makes 64-byte TCP frames of random flows as fast as it can: a
+// template copied, the client's address and port set, the header checksum adjusted. Its
+// cost is part of the figures; BenchmarkGenerator tells how much that is.
+type genQueue struct {
+	memory []byte
+	next   int
+	random uint64
+	flows  uint64 // frames are of flows drawn from [0,flows)
+	fresh  uint64 // if not 0: the next flow to start, a SYN each, and no random ones
+	reply  bool   // every other frame is the real server's answer
+	vips   [2][]byte
+	sent   int
+}
+
+var (
+	benchVIP  = netip.MustParseAddrPort("198.18.0.100:80")
+	benchReal = netip.MustParseAddrPort("10.0.0.21:80")
+)
+
+func newGenQueue(tb testing.TB, flows int) *genQueue {
+	q := &genQueue{memory: make([]byte, benchFrames*2048), random: 88172645463325252, flows: uint64(flows)}
+	ack := seg{src: "0.0.0.1:1", dst: benchVIP.String(), flags: packet.TCPAck, payload: 10}
+	q.vips[0] = ack.bytes(tb)
+	answer := seg{src: benchReal.String(), dst: "0.0.0.1:1", flags: packet.TCPAck, payload: 10}
+	q.vips[1] = answer.bytes(tb)
+	return q
+}
+
+// benchClient spreads flows over addresses and ports: 64 ports to an address.
+func benchClient(flow uint64) (addr uint32, port uint16) {
+	return uint32(flow>>6) + 0x0b00_0000, uint16(flow&63) + 1024
+}
+
+func (q *genQueue) Recv(frames []packet.Frame) int {
+	for i := range frames {
+		at := q.next * 2048
+		q.next = (q.next + 1) % benchFrames
+		f := &frames[i]
+		*f = packet.Frame{Buf: q.memory[at : at+2048 : at+2048], Off: 256, Len: 64}
+		side := 0
+		if q.reply {
+			side = i & 1
+		}
+		f.Port = uint8(side)
+		q.fill(f.Bytes(), q.vips[side], side)
+	}
+	return len(frames)
+}
+
+func (q *genQueue) fill(b, template []byte, side int) {
+	copy(b, template)
+	flow := q.flow()
+	addr, port := benchClient(flow)
+	if q.fresh != 0 {
+		b[47] = packet.TCPSyn
+	}
+	// The template's client is 0.0.0.1.
+	d := packet.Delta(0).Change16(0, uint16(addr>>16)).Change16(1, uint16(addr))
+	sum := packet.Checksum(binary.BigEndian.Uint16(b[24:])).Apply(d)
+	binary.BigEndian.PutUint16(b[24:], uint16(sum))
+	binary.BigEndian.PutUint32(b[26+4*side:], addr)
+	binary.BigEndian.PutUint16(b[34+2*side:], port)
+}
+
+func (q *genQueue) flow() uint64 {
+	if q.fresh != 0 {
+		q.fresh++
+		return q.fresh
+	}
+	q.random ^= q.random << 13
+	q.random ^= q.random >> 7
+	q.random ^= q.random << 17
+	hi, _ := mul64(q.random, q.flows)
+	return hi
+}
+
+func mul64(a, b uint64) (hi, lo uint64) { // a*b/2^64 for b < 2^32
+	return (a >> 32 * b) >> 32, 0
+}
+
+func (q *genQueue) Send(frames []packet.Frame) int   { q.sent += len(frames); return len(frames) }
+func (q *genQueue) Release([]packet.Frame)           {}
+func (q *genQueue) Alloc([]packet.Frame) int         { return 0 }
+func (q *genQueue) Wait(timeout time.Duration) error { return nil }
+
+// newBenchBed makes a worker over a generator with flows sessions in its table.
+func newBenchBed(b *testing.B, method lvs.Method, flows int) (*Worker, *genQueue) {
+	b.Helper()
+	bits := uint8(10)
+	for 1<<bits < flows {
+		bits++
+	}
+	table, err := conntrack.New(conntrack.Options{Bits: bits, Workers: 1, HugePages: true})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { table.Close() })
+	world := &bed{
+		tb: b, table: table, mtu: 1500, sched: map[lvs.ServiceKey]*sched.Scheduler{}, hops: make([]Hop, 1),
+		hopIDs: map[HopKey]HopID{},
+	}
+	world.apply(service(benchVIP.String(), method, benchReal.String()))
+	snap := world.snapshots.Load()
+	snap.RouteEpoch = 1
+	q := newGenQueue(b, flows)
+	q.reply = method == lvs.MethodNAT
+	var source atomic.Pointer[Snapshot]
+	source.Store(snap)
+	w := NewWorker(Options{Queue: q, Table: table, Snapshots: &source, Seed: 1})
+	w.begin(1)
+	fillTable(b, w, flows)
+	return w, q
+}
+
+func fillTable(b *testing.B, w *Worker, flows int) {
+	b.Helper()
+	svc := &w.snap.Services[1]
+	hop := w.snap.HopIDs[HopKey{Port: 0, Addr: netip.MustParseAddr("192.0.2.254")}]
+	for flow := range uint64(flows) {
+		ref, result := w.insert(benchParsed(flow), newSession{svc, &w.snap.Dests[1], 1, 0})
+		if result != conntrack.Inserted {
+			b.Fatalf("flow %d: result %d", flow, result)
+		}
+		e := w.table.Entry(ref)
+		e.SetState(e.State(), conntrack.TCPEstablished)
+		e.Touch(w.now, w.snap.Timeouts.Of(conntrack.TCPEstablished))
+		e.SetAux(uint32(hop) | 1<<hopBits)
+		if flow%4096 == 0 {
+			w.conns.Quiesce()
+		}
+	}
+	w.stats.publish(w.snap)
+}
+
+func benchParsed(flow uint64) *packet.Parsed {
+	addr, port := benchClient(flow)
+	p := &packet.Parsed{Kind: packet.KindFlow, Proto: packet.ProtoTCP, TCPFlags: packet.TCPSyn}
+	var src [4]byte
+	binary.BigEndian.PutUint32(src[:], addr)
+	p.Addr[0] = uint64(binary.LittleEndian.Uint32(src[:])) | uint64(packet.WireV4(benchVIP.Addr()))<<32
+	p.L4 = uint64(packet.WirePort(port)) | uint64(packet.WirePort(benchVIP.Port()))<<16 | packet.ProtoTCP<<32
+	return p
+}
+
+var benchSizes = []int{1, 64 << 10, 1 << 20, 10 << 20}
+
+// BenchmarkWorker is the whole pipeline, parse to verdict, in batches of 64. An op is a
+// packet. NAT is half requests and half replies.
+func BenchmarkWorker(b *testing.B) {
+	for _, method := range []lvs.Method{lvs.MethodDR, lvs.MethodNAT, lvs.MethodTUN} {
+		for _, flows := range benchSizes {
+			if flows > 1<<20 && testing.Short() {
+				continue
+			}
+			w, q := newBenchBed(b, method, flows)
+			name := fmt.Sprintf("%s/conns=%d", method, flows)
+			b.Run("hit/"+name, func(b *testing.B) { benchHits(b, w, q) })
+			b.Run("new/"+name, func(b *testing.B) { benchNew(b, w, q) })
+			w.table.Close()
+		}
+	}
+}
+
+func benchHits(b *testing.B, w *Worker, q *genQueue) {
+	before := w.Stats().Received() - q.forwarded(w)
+	b.ReportAllocs()
+	b.ResetTimer()
+	for n := 0; n < b.N; n += BatchSize {
+		w.RunOnce(1)
+	}
+	b.StopTimer()
+	if lost := w.Stats().Received() - q.forwarded(w) - before; lost != 0 {
+		b.Fatalf("%d frames were not forwarded", lost)
+	}
+}
+
+func (q *genQueue) forwarded(w *Worker) (n uint64) {
+	for _, v := range []Verdict{TxDR, TxNAT, TxNATReply, TxTUN} {
+		n += w.Stats().Verdict(v)
+	}
+	return n
+}
+
+// benchNew starts a session with every frame. What it adds is removed off the clock.
+func benchNew(b *testing.B, w *Worker, q *genQueue) {
+	const most = 256 << 10
+	first := uint64(1 << 30)
+	reply := q.reply
+	q.reply, q.fresh = false, first
+	conns := w.Stats().Dest(1).Conns
+	b.ReportAllocs()
+	b.ResetTimer()
+	for n := 0; n < b.N; n += BatchSize {
+		w.RunOnce(1)
+		if q.fresh-first >= most {
+			b.StopTimer()
+			dropFresh(w, first, q.fresh)
+			q.fresh = first
+			b.StartTimer()
+		}
+	}
+	b.StopTimer()
+	if got := w.Stats().Dest(1).Conns - conns; got < uint64(b.N) {
+		b.Fatalf("%d sessions were started, want %d", got, b.N)
+	}
+	dropFresh(w, first, q.fresh)
+	q.reply, q.fresh = reply, 0
+}
+
+func dropFresh(w *Worker, first, last uint64) {
+	for flow := first + 1; flow <= last; flow++ {
+		key := flowKey(benchParsed(flow))
+		ref := w.conns.FindKey(&key)
+		w.expire(ref, w.table.Entry(ref))
+		if flow%64 == 0 {
+			w.conns.Quiesce()
+		}
+	}
+	for range 8 {
+		w.conns.Quiesce()
+	}
+}
+
+// BenchmarkGenerator is what the frames themselves cost.
+func BenchmarkGenerator(b *testing.B) {
+	q := newGenQueue(b, 1<<20)
+	var frames [BatchSize]packet.Frame
+	b.ReportAllocs()
+	for n := 0; n < b.N; n += BatchSize {
+		q.Recv(frames[:])
+	}
+}

@@ -1,0 +1,35 @@
+package dataplane
+
+import "ulvs/packet"
+
+// forwardDR sends the packet to the real server's MAC address. Nothing above Ethernet
+// changes but the TTL and with it the IPv4 header checksum (ip_vs_dr_xmit).
+func (w *Worker) forwardDR(f *packet.Frame, p *packet.Parsed, hop *Hop) Verdict {
+	if !setL2(f, ipSpan(p), hop, etherType(p)) {
+		return DropHeadroom
+	}
+	decTTL(l3(f, p), p)
+	return TxDR
+}
+
+// forwardRouted sends a packet on along the kernel's route, unchanged but for the TTL: a real
+// server's packet that belongs to no session.
+func (w *Worker) forwardRouted(f *packet.Frame, p *packet.Parsed) Verdict {
+	id, v := w.route(p)
+	if id == 0 {
+		return v
+	}
+	hop := &w.snap.Hops[id]
+	switch {
+	case hop.State != HopReady:
+		return w.unresolved(id)
+	case p.TTL <= 1:
+		return w.timeExceeded(f, p)
+	case p.TotalLen > hop.MTU:
+		return w.tooBig(f, p, int(hop.MTU))
+	case !setL2(f, ipSpan(p), hop, etherType(p)):
+		return DropHeadroom
+	}
+	decTTL(l3(f, p), p)
+	return TxRouted
+}

@@ -1,0 +1,91 @@
+package dataplane
+
+import (
+	"encoding/binary"
+
+	"ulvs/conntrack"
+	"ulvs/packet"
+)
+
+// forwardNAT rewrites the destination to the real server's address and port
+// (ip_vs_nat_xmit). Checksums change by deltas (RFC 1624), so a payload that was damaged
+// on the way here is still seen as damaged there.
+func (w *Worker) forwardNAT(f *packet.Frame, p *packet.Parsed, to forwarding) Verdict {
+	if !setL2(f, ipSpan(p), to.hop, etherType(p)) {
+		return DropHeadroom
+	}
+	b := l3(f, p)
+	port := packet.Delta(0).Change16(uint16(p.L4>>16), to.conn.DestPort())
+	var d packet.Delta
+	if p.V6() {
+		d = setAddr6(b, ip6Dst, to.conn.DestAddr6())
+	} else {
+		d = setAddr4(b, ip4Dst, to.conn.DestAddr4())
+	}
+	l4 := b[p.L4Off-p.L3Off:]
+	binary.LittleEndian.PutUint16(l4[2:4], to.conn.DestPort())
+	mendL4(l4, p.Proto, d+port)
+	return TxNAT
+}
+
+// forwardReply rewrites the source to the VIP and its port (ip_vs_out).
+func (w *Worker) forwardReply(f *packet.Frame, p *packet.Parsed, e *conntrack.Entry, hop *Hop) Verdict {
+	if !setL2(f, ipSpan(p), hop, etherType(p)) {
+		return DropHeadroom
+	}
+	b := l3(f, p)
+	port := packet.Delta(0).Change16(uint16(p.L4), e.VIPPort())
+	var d packet.Delta
+	if p.V6() {
+		d = setAddr6(b, ip6Src, e.VIP6())
+	} else {
+		d = setAddr4(b, ip4Src, e.VIP4())
+	}
+	l4 := b[p.L4Off-p.L3Off:]
+	binary.LittleEndian.PutUint16(l4[0:2], e.VIPPort())
+	mendL4(l4, p.Proto, d+port)
+	return TxNATReply
+}
+
+// Offsets of the addresses in the IP headers.
+const (
+	ip4Src, ip4Dst = 12, 16
+	ip6Src, ip6Dst = 8, 24
+)
+
+// setAddr4 writes an address and takes one from the TTL, both into the header checksum. It
+// returns the address's delta, which the L4 checksum's pseudo header has to follow.
+func setAddr4(b []byte, off int, addr uint32) packet.Delta {
+	h := packet.IPv4(b[:packet.IPv4Len])
+	field := h[off : off+4]
+	d := packet.Delta(0).Change32(binary.LittleEndian.Uint32(field), addr)
+	binary.LittleEndian.PutUint32(field, addr)
+	ttl := uint16(h.TTL())
+	h.SetTTL(uint8(ttl - 1))
+	h.SetChecksum(h.Checksum().Apply(d.Change16(ttl, ttl-1))) // the TTL is the low byte of its word
+	return d
+}
+
+func setAddr6(b []byte, off int, addr [2]uint64) packet.Delta {
+	h := b[:packet.IPv6Len]
+	field := h[off : off+16]
+	d := packet.Delta(0).Change64(binary.LittleEndian.Uint64(field[0:]), addr[0]).
+		Change64(binary.LittleEndian.Uint64(field[8:]), addr[1])
+	binary.LittleEndian.PutUint64(field[0:], addr[0])
+	binary.LittleEndian.PutUint64(field[8:], addr[1])
+	packet.IPv6(h).DecHopLimit()
+	return d
+}
+
+// mendL4 applies a change of addresses and ports to the L4 checksum. SCTP's CRC does not
+// cover them. A UDP datagram that came without a checksum keeps none.
+func mendL4(l4 []byte, proto uint8, d packet.Delta) {
+	switch proto {
+	case packet.ProtoTCP:
+		h := packet.TCP(l4[:packet.TCPLen])
+		h.SetChecksum(h.Checksum().Apply(d))
+	case packet.ProtoUDP:
+		h := packet.UDP(l4[:packet.UDPLen])
+		h.SetChecksum(h.Checksum().ApplyUDP(d))
+	}
+}

@@ -1,0 +1,111 @@
+package dataplane
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"ulvs/conntrack"
+)
+
+// Idling: a worker that finds nothing spins for a while, because the next frame is
+// often near, and then sleeps in its queue until one comes.
+const (
+	// SpinDefault is how long a worker spins after its last frame: about what a
+	// sleep and its wake-up cost on a busy machine.
+	SpinDefault = 50 * time.Microsecond
+	// sleepMax bounds a sleep so that expiry and new snapshots are not missed.
+	sleepMax = 250 * time.Millisecond
+)
+
+// RunOptions are how a Worker's loop idles.
+type RunOptions struct {
+	Spin  time.Duration // how long to spin when idle; negative: for ever
+	Clock func() time.Duration
+}
+
+type idleState struct {
+	sleeps   uint64
+	sleepNS  uint64
+	pubSleep atomic.Uint64
+	pubNS    atomic.Uint64
+	stopped  atomic.Bool
+}
+
+// Sleeps returns how often the worker went to sleep and for how long in all.
+func (w *Worker) Sleeps() (times uint64, total time.Duration) {
+	return w.idle.pubSleep.Load(), time.Duration(w.idle.pubNS.Load())
+}
+
+// Stop makes Run return after the batch at hand.
+func (w *Worker) Stop() { w.idle.stopped.Store(true) }
+
+// SetQueue gives a worker that does not run another queue. Frames held for the old one
+// are its memory and gone with it; they count as drop_neighbour.
+func (w *Worker) SetQueue(q Queue) {
+	w.queue = q
+	w.stats.verdicts[DropNeighbour] += uint64(w.nHeld)
+	w.nHeld = 0
+	w.idle.stopped.Store(false)
+}
+
+// Run handles frames until Stop, ctx or the queue's end. The calling goroutine should be
+// locked to a thread that is pinned to the core of the queue's interrupt. Clock must not
+// go backwards; it is read once per batch. The error is nil after Stop, or the queue's.
+func (w *Worker) Run(ctx context.Context, o RunOptions) error {
+	stop := context.AfterFunc(ctx, w.Stop)
+	defer stop()
+	w.conns.Unpark()
+	defer w.conns.Park()
+	quiet := o.Clock()
+	for !w.idle.stopped.Load() {
+		now := o.Clock()
+		if w.RunOnce(TickOf(now)) > 0 {
+			quiet = now
+			continue
+		}
+		if o.Spin < 0 || now-quiet < o.Spin {
+			continue
+		}
+		if err := w.sleep(o.Clock, now); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// TickOf converts a time since the table's start.
+func TickOf(d time.Duration) conntrack.Tick {
+	return conntrack.Tick(d / (time.Second / conntrack.TicksPerSecond))
+}
+
+func (w *Worker) sleep(clock func() time.Duration, since time.Duration) error {
+	if w.sweepDebt > 0 {
+		return nil // expiry uses the quiet time first
+	}
+	w.conns.Park()
+	err := w.queue.Wait(w.sleepTime())
+	w.conns.Unpark()
+	w.idle.sleeps++
+	w.idle.sleepNS += uint64(clock() - since)
+	w.idle.pubSleep.Store(w.idle.sleeps)
+	w.idle.pubNS.Store(w.idle.sleepNS)
+	if errors.Is(err, net.ErrClosed) {
+		w.Stop()
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("worker %d: wait for frames: %w", w.id, err)
+	}
+	return nil
+}
+
+func (w *Worker) sleepTime() time.Duration {
+	if w.nHeld > 0 {
+		return 5 * time.Millisecond // a next hop is being resolved
+	}
+	return sleepMax
+}

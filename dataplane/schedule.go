@@ -1,0 +1,145 @@
+package dataplane
+
+import (
+	"net/netip"
+
+	"ulvs/conntrack"
+	"ulvs/lvs"
+	"ulvs/packet"
+)
+
+// miss decides about a packet that belongs to no session: it starts one, is answered, or is
+// a real server's own.
+func (w *Worker) miss(f *packet.Frame, p *packet.Parsed) Verdict {
+	// The batch was looked up before its first packet was handled: an earlier packet of
+	// it, or another worker, may have made the session meanwhile.
+	key := flowKey(p)
+	if ref := w.conns.FindKey(&key); ref != 0 {
+		if e := w.table.Entry(ref); e.Live() && !e.Expired(w.now) {
+			if ref.Reply() {
+				return w.reply(f, p, e)
+			}
+			return w.request(f, p, e)
+		}
+	}
+	id := w.service(p)
+	if id == 0 {
+		return w.stray(f, p)
+	}
+	if p.Proto == lvs.ProtoTCP && p.TCPFlags&(packet.TCPSyn|packet.TCPRst) != packet.TCPSyn {
+		return w.reset(f, p)
+	}
+	return w.schedule(f, p, &w.snap.Services[id])
+}
+
+func flowKey(p *packet.Parsed) conntrack.Key {
+	return conntrack.Key{Addr: p.Addr, L4: p.L4, V6: p.V6()}
+}
+
+func (w *Worker) service(p *packet.Parsed) lvs.ServiceID {
+	if p.V6() {
+		return w.snap.service6(&p.Addr, p.L4)
+	}
+	return w.snap.service4(p.Addr[0], p.L4)
+}
+
+// schedule starts a session (ip_vs_schedule, ip_vs_sched_persist) and forwards its first
+// packet.
+func (w *Worker) schedule(f *packet.Frame, p *packet.Parsed, svc *Service) Verdict {
+	id, template := w.pick(p, svc)
+	d := w.dest(uint32(id))
+	if d == nil {
+		return w.noDestination(f, p)
+	}
+	ref, result := w.insert(p, newSession{svc, d, id, template})
+	if result == conntrack.Full {
+		return DropTableFull
+	}
+	e := w.table.Entry(ref)
+	v := w.request(f, p, e)
+	if svc.Config.OnePacket && v != hold && result == conntrack.Inserted {
+		w.expire(ref, e)
+	}
+	return v
+}
+
+// pick chooses the destination, by template where the service is persistent.
+func (w *Worker) pick(p *packet.Parsed, svc *Service) (lvs.DestID, conntrack.Ref) {
+	if svc.Persist != 0 {
+		return w.pickPersistent(p, svc)
+	}
+	return w.pickNew(p, svc), 0
+}
+
+func (w *Worker) pickNew(p *packet.Parsed, svc *Service) lvs.DestID {
+	w.tuple = p.Tuple() // not a local: it would escape through the scheduler's interface
+	id, ok := svc.Scheduler.Pick(&w.tuple, int64(w.now/conntrack.TicksPerSecond))
+	if !ok {
+		return 0
+	}
+	return id
+}
+
+type newSession struct {
+	svc      *Service
+	dest     *Dest
+	id       lvs.DestID
+	template conntrack.Ref
+}
+
+func (w *Worker) insert(p *packet.Parsed, n newSession) (conntrack.Ref, conntrack.Result) {
+	spec := conntrack.Spec{
+		Key: flowKey(p), Dest: uint32(n.id), Service: uint32(n.svc.Config.ID), Control: n.template,
+		DestAddr: n.dest.Addr, DestPort: n.dest.Port, State: firstState(p),
+	}
+	if spec.DestPort == 0 {
+		spec.DestPort = uint16(p.L4 >> 16)
+	}
+	switch n.dest.Method {
+	case lvs.MethodNAT:
+		spec.Flags = conntrack.FlagNAT
+	case lvs.MethodTUN:
+		spec.Flags = conntrack.FlagTUN | conntrack.FlagNoOutput
+	default:
+		spec.Flags = conntrack.FlagNoOutput
+	}
+	if n.svc.Config.OnePacket {
+		spec.Flags |= conntrack.FlagOnePacket
+	}
+	spec.Timeout = w.snap.Timeouts.Of(spec.State)
+	ref, result := w.conns.Insert(&spec, w.now)
+	if result != conntrack.Inserted {
+		return ref, result
+	}
+	n.dest.Load.Bind(spec.State.Active())
+	w.stats.conn(uint32(n.id))
+	if n.template != 0 {
+		w.table.Entry(n.template).AddControlled(1)
+	}
+	return ref, result
+}
+
+// firstState is the state after the packet that opens a session.
+func firstState(p *packet.Parsed) conntrack.State {
+	if p.Proto == lvs.ProtoTCP {
+		return conntrack.NextTCP(conntrack.Input, conntrack.TCPNone, p.TCPFlags)
+	}
+	return conntrack.UDPNormal
+}
+
+// stray handles a packet for no service: a real server's own packet is routed on as it is
+// (ipvs-spec.md section 3.3), one for a VIP is answered as a closed port.
+func (w *Worker) stray(f *packet.Frame, p *packet.Parsed) Verdict {
+	t := p.Tuple()
+	dst := netip.AddrFrom16(t.Dst).Unmap()
+	if w.snap.VIPs[dst] {
+		if p.Proto == lvs.ProtoTCP {
+			return w.reset(f, p)
+		}
+		return w.portUnreachable(f, p)
+	}
+	if w.snap.Replies[netip.AddrFrom16(t.Src).Unmap()] {
+		return w.forwardRouted(f, p)
+	}
+	return DropNotOurs
+}

@@ -1,0 +1,204 @@
+package dataplane
+
+import (
+	"encoding/binary"
+	"net/netip"
+
+	"ulvs/conntrack"
+	"ulvs/lvs"
+	"ulvs/packet"
+	"ulvs/sched"
+)
+
+// HopID names a next hop for as long as anything may refer to it. 0 is none.
+type HopID uint32
+
+// HopState says whether a Hop can be used.
+type HopState uint8
+
+// The zero state is unresolved.
+const (
+	HopUnresolved HopState = iota // no MAC address known yet
+	HopReady
+	HopUnreachable // the kernel has no route there, or only through an interface that is not ours
+)
+
+// HopKey is a next hop's identity: a neighbour on a port, behind a VLAN tag or none.
+type HopKey struct {
+	Port uint8
+	VLAN uint16 // VLAN id; 0 = untagged
+	Addr netip.Addr
+}
+
+// Hop is a next hop with its frame header ready to be written: 32 bytes.
+type Hop struct {
+	dstSrc  uint64 // destination MAC and the first two bytes of the source, as they lie in the frame
+	src     uint32 // the last four bytes of the source MAC
+	VLAN    uint16 // VLAN id; 0 = untagged
+	MTU     uint16 // bytes of an IP packet that fits
+	Port    uint8
+	State   HopState
+	_       [6]byte
+	Waiting uint64 // reserved: keeps two hops to a cache line
+}
+
+// NewHop makes a usable hop out of its addresses.
+func NewHop(key HopKey, dst, src [6]byte, mtu uint16) Hop {
+	var b [12]byte
+	copy(b[0:], dst[:])
+	copy(b[6:], src[:])
+	return Hop{
+		dstSrc: binary.LittleEndian.Uint64(b[0:]), src: binary.LittleEndian.Uint32(b[8:]),
+		VLAN: key.VLAN, MTU: mtu, Port: key.Port, State: HopReady,
+	}
+}
+
+// DstMAC returns the neighbour's address.
+func (h *Hop) DstMAC() (mac [6]byte) {
+	var b [8]byte
+	binary.LittleEndian.PutUint64(b[:], h.dstSrc)
+	copy(mac[:], b[:6])
+	return mac
+}
+
+// Routes finds the next hop of any address. An implementation is immutable.
+type Routes interface {
+	// NextHop returns the neighbour that packets for dst go to; false when the
+	// kernel has no route or one that leaves by no port of ours.
+	NextHop(dst netip.Addr) (HopKey, bool)
+}
+
+// Port is an interface that workers serve.
+type Port struct {
+	Name string
+	MAC  [6]byte
+	MTU  uint16
+}
+
+// Dest is what forwarding needs of a destination.
+type Dest struct {
+	Hop      HopID // next hop to the real server
+	Method   lvs.Method
+	Removed  bool
+	OuterLen uint8     // bytes of the outer header, 20 or 40; 0 unless Method == MethodTUN
+	Port     uint16    // real server's port as it lies in the packet; 0: the packet's own
+	Addr     [2]uint64 // real server's address as little-endian loads; IPv4 in the low half of [0]
+	OuterSrc [2]uint64 // our address in the outer header, same form; valid iff Method == MethodTUN
+	Load     *lvs.Load // nil in an unused slot
+	Service  lvs.ServiceID
+}
+
+// Service is what scheduling needs of a service.
+type Service struct {
+	Config    *lvs.Service
+	Scheduler *sched.Scheduler
+	Persist   conntrack.Tick // persistence timeout; 0 = none
+}
+
+// Snapshot is everything a worker reads, immutable once stored. A worker loads
+// it once per batch.
+type Snapshot struct {
+	Generation uint64
+	RouteEpoch uint16 // changes whenever Routes does; 12 bits are used
+	Services   []Service
+	Dests      []Dest // by DestID
+	Hops       []Hop  // by HopID; [0] is unresolved for ever
+	HopIDs     map[HopKey]HopID
+	Ports      []Port
+	Routes     Routes
+	Timeouts   *conntrack.Timeouts
+	// VIPs are the addresses that we answer for (ARP, NS, echo, resets). Those in
+	// vip_mode netlink are the kernel's and not among them.
+	VIPs map[netip.Addr]bool
+	// Replies tells real servers of NAT services: their packets are ours to route.
+	Replies map[netip.Addr]bool
+	flow4   flowIndex
+	flow6   map[key6]lvs.ServiceID
+}
+
+type key6 struct {
+	addr [2]uint64
+	l4   uint32 // port in wire order, protocol << 16
+}
+
+// IndexServices builds the look-up of services by packet. Call it once, before the
+// snapshot is stored.
+func (s *Snapshot) IndexServices() {
+	s.flow6 = make(map[key6]lvs.ServiceID)
+	s.flow4 = newFlowIndex(len(s.Services))
+	for i := range s.Services {
+		c := s.Services[i].Config
+		if c == nil || s.Services[i].Scheduler == nil || c.Key.Mark != 0 {
+			continue
+		}
+		l4 := uint32(packet.WirePort(c.Key.Port)) | uint32(c.Key.Proto)<<16
+		if c.Key.Addr.Is4() {
+			s.flow4.put(uint64(packet.WireV4(c.Key.Addr))|uint64(l4)<<32, c.ID)
+			continue
+		}
+		s.flow6[key6{packet.WireV6(c.Key.Addr), l4}] = c.ID
+	}
+}
+
+// service4 finds the service of an IPv4 flow by its Parsed.Addr[0] and L4, 0 if there is
+// none: exact first, then every port.
+func (s *Snapshot) service4(addr, l4 uint64) lvs.ServiceID {
+	vip, port, proto := addr>>32, l4>>16&0xffff, l4>>32&0xff
+	if id := s.flow4.get(vip | port<<32 | proto<<48); id != 0 {
+		return id
+	}
+	return s.flow4.get(vip | proto<<48)
+}
+
+func (s *Snapshot) service6(addr *[4]uint64, l4 uint64) lvs.ServiceID {
+	proto := uint32(l4>>32&0xff) << 16
+	vip := [2]uint64{addr[2], addr[3]}
+	if id := s.flow6[key6{vip, uint32(l4>>16&0xffff) | proto}]; id != 0 {
+		return id
+	}
+	return s.flow6[key6{vip, proto}]
+}
+
+// flowIndex is a small open-addressing map from a non-zero word to a service id. A Go map
+// costs 40 ns here, this 3, and every new session pays it.
+type flowIndex struct {
+	mask  uint64
+	slots []flowSlot
+}
+
+type flowSlot struct {
+	key uint64
+	id  lvs.ServiceID
+}
+
+func newFlowIndex(n int) flowIndex {
+	size := 16
+	for size < 4*n {
+		size *= 2
+	}
+	return flowIndex{mask: uint64(size - 1), slots: make([]flowSlot, size)}
+}
+
+func flowHash(key uint64) uint64 {
+	key *= 0x9e3779b97f4a7c15
+	return key ^ key>>32
+}
+
+func (x *flowIndex) put(key uint64, id lvs.ServiceID) {
+	at := flowHash(key) & x.mask
+	for x.slots[at].id != 0 && x.slots[at].key != key {
+		at = (at + 1) & x.mask
+	}
+	x.slots[at] = flowSlot{key, id}
+}
+
+func (x *flowIndex) get(key uint64) lvs.ServiceID {
+	if len(x.slots) == 0 {
+		return 0
+	}
+	for at := flowHash(key) & x.mask; ; at = (at + 1) & x.mask {
+		if slot := &x.slots[at]; slot.key == key || slot.id == 0 {
+			return slot.id
+		}
+	}
+}

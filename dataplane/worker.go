@@ -1,0 +1,252 @@
+package dataplane
+
+import (
+	"sync/atomic"
+
+	"ulvs/conntrack"
+	"ulvs/packet"
+)
+
+// holdLimit bounds the frames a worker keeps for next hops that are being resolved, in the
+// kernel's manner (unres_qlen). The frames over it drop as drop_neighbour.
+const holdLimit = 64
+
+// holdTicks is how long such a frame waits.
+const holdTicks = conntrack.TicksPerSecond
+
+// Options are what a Worker is made of.
+type Options struct {
+	ID        int
+	Workers   int   // how many share the table's expiry; 0: 1
+	Queue     Queue // may be set later, with SetQueue
+	Table     *conntrack.Table
+	Snapshots *atomic.Pointer[Snapshot] // must hold one before the first batch
+	Notices   chan<- Notice             // to the director, never waited for; nil: nobody listens
+	Seed      uint64                    // for IP ids of outer headers and own packets
+}
+
+// Worker serves one Queue: it is one goroutine's, pinned to one core. It allocates
+// nothing after NewWorker.
+type Worker struct {
+	id      int
+	workers int
+	queue   Queue
+	table   *conntrack.Table
+	conns   *conntrack.Handle
+	source  *atomic.Pointer[Snapshot]
+	notices chan<- Notice
+	stats   Stats
+	idle    idleState
+
+	// valid during a batch
+	snap     *Snapshot
+	now      conntrack.Tick
+	verdicts [BatchSize]Verdict
+	v4, v6   family
+
+	rx, tx, free [BatchSize]packet.Frame
+	nTx, nFree   int
+	held         [holdLimit]heldFrame
+	nHeld        int
+	heldSeen     uint64 // snapshot generation that the held frames were last tried with
+	sweepDebt    int
+	swept        conntrack.Tick
+	answers      answerBudget
+	random       uint64
+	tuple        packet.Tuple // of the packet being scheduled
+}
+
+// family is a batch's flows of one address family, kept together so that their
+// look-ups run stage by stage over tight arrays.
+type family struct {
+	n      int
+	at     [BatchSize]uint8
+	parsed [BatchSize]packet.Parsed
+	refs   [BatchSize]conntrack.Ref
+}
+
+type heldFrame struct {
+	frame packet.Frame
+	until conntrack.Tick
+}
+
+// NewWorker makes a worker. Table must have been made for more than o.ID workers.
+func NewWorker(o Options) *Worker {
+	w := &Worker{
+		id: o.ID, workers: max(o.Workers, 1), queue: o.Queue, table: o.Table, conns: o.Table.Worker(o.ID),
+		source: o.Snapshots, notices: o.Notices, random: o.Seed | 1,
+	}
+	w.stats.init()
+	return w
+}
+
+// Stats returns the worker's counters; any goroutine may read them.
+func (w *Worker) Stats() *Stats { return &w.stats }
+
+// RunOnce handles the frames that are there, at most BatchSize, and whatever is due at
+// time now. It never blocks. It returns how many frames it received.
+func (w *Worker) RunOnce(now conntrack.Tick) int {
+	n := w.queue.Recv(w.rx[:])
+	w.begin(now)
+	if n > 0 {
+		w.stats.received += uint64(n)
+		w.batch(w.rx[:n])
+	}
+	if w.nHeld > 0 {
+		w.retryHeld()
+	}
+	w.sweep()
+	w.stats.publish(w.snap)
+	w.conns.Quiesce()
+	return n
+}
+
+func (w *Worker) begin(now conntrack.Tick) {
+	w.now = now
+	if snap := w.source.Load(); snap != w.snap {
+		w.snap = snap
+		w.stats.generation.Store(snap.Generation)
+	}
+}
+
+// batch decides and rewrites stage by stage, so that the cache misses of different
+// frames overlap (conntab.md: worth three to four times at a million flows).
+func (w *Worker) batch(frames []packet.Frame) {
+	w.parse(frames)
+	if v := &w.v4; v.n > 0 {
+		w.conns.Find(v.parsed[:v.n], v.refs[:v.n])
+		w.flows(frames, v)
+	}
+	if v := &w.v6; v.n > 0 {
+		w.conns.Find(v.parsed[:v.n], v.refs[:v.n])
+		w.flows(frames, v)
+	}
+	w.dispose(frames)
+}
+
+func (w *Worker) parse(frames []packet.Frame) {
+	w.v4.n, w.v6.n = 0, 0
+	for i := range frames {
+		v := &w.v4
+		p := &v.parsed[v.n]
+		if err := packet.Parse(frames[i].Bytes(), p); err != 0 {
+			w.verdicts[i] = ParseVerdict(err)
+			continue
+		}
+		if p.Kind != packet.KindFlow || p.Flags&packet.FlagFragment != 0 {
+			w.verdicts[i] = w.other(&frames[i], p)
+			continue
+		}
+		if p.V6() {
+			v = &w.v6
+			v.parsed[v.n] = *p
+		}
+		v.at[v.n] = uint8(i)
+		v.n++
+	}
+}
+
+func (w *Worker) flows(frames []packet.Frame, v *family) {
+	for k := range v.n {
+		i := v.at[k]
+		w.verdicts[i] = w.flow(&frames[i], &v.parsed[k], v.refs[k])
+	}
+}
+
+// dispose is the one place that owns what happens to a frame: it sends it, keeps it or
+// gives it back, and counts its verdict.
+func (w *Worker) dispose(frames []packet.Frame) {
+	w.nTx, w.nFree = 0, 0
+	for i := range frames {
+		v := w.verdicts[i]
+		switch {
+		case v.IsTx():
+			w.tx[w.nTx] = frames[i]
+			w.nTx++
+		case v == hold && w.keep(&frames[i]):
+			continue
+		case v == hold:
+			v = DropNeighbour
+			fallthrough
+		default:
+			w.free[w.nFree] = frames[i]
+			w.nFree++
+		}
+		w.stats.verdicts[v]++
+	}
+	if w.nTx > 0 {
+		sent := w.queue.Send(w.tx[:w.nTx])
+		w.stats.txFull += uint64(w.nTx - sent)
+	}
+	if w.nFree > 0 {
+		w.queue.Release(w.free[:w.nFree])
+	}
+}
+
+func (w *Worker) keep(f *packet.Frame) bool {
+	if w.nHeld == holdLimit {
+		return false
+	}
+	w.held[w.nHeld] = heldFrame{*f, w.now + holdTicks}
+	w.nHeld++
+	return true
+}
+
+// retryHeld runs held frames again when the snapshot changed, as if they had just
+// arrived, and gives up those that waited too long.
+func (w *Worker) retryHeld() {
+	changed := w.heldSeen != w.snap.Generation
+	w.heldSeen = w.snap.Generation
+	keep, again, late := 0, 0, 0
+	for i := range w.held[:w.nHeld] {
+		h := w.held[i]
+		switch {
+		case h.until <= w.now:
+			w.stats.verdicts[DropNeighbour]++
+			w.free[late] = h.frame
+			late++
+		case changed:
+			w.rx[again] = h.frame
+			again++
+		default:
+			w.held[keep] = h
+			keep++
+		}
+	}
+	w.nHeld = keep
+	if late > 0 {
+		w.queue.Release(w.free[:late])
+	}
+	if again > 0 {
+		w.batch(w.rx[:again])
+	}
+}
+
+// sweep pays for expiry in small pieces: the whole table once in two seconds, whatever the
+// rate of batches, by looking at what is due since the last tick.
+func (w *Worker) sweep() {
+	if w.swept != w.now {
+		passed := min(w.now-w.swept, sweepPeriod)
+		w.swept = w.now
+		due := w.table.Span() * int(passed) / sweepPeriod / w.workers
+		w.sweepDebt = min(w.sweepDebt+due+1, sweepDebtMax)
+	}
+	if w.sweepDebt > 0 {
+		w.conns.Advance(w.now, sweepBudget, w)
+		w.sweepDebt -= sweepBudget
+	}
+}
+
+const (
+	sweepPeriod  = 2 * conntrack.TicksPerSecond // one pass over the table
+	sweepBudget  = 256                          // entries a batch looks at: about a microsecond
+	sweepDebtMax = 1 << 26
+)
+
+// Sweep looks at every session at once: for replays and tests, whose clock jumps.
+func (w *Worker) Sweep(now conntrack.Tick) {
+	w.begin(now)
+	w.conns.Advance(now, 1<<30, w)
+	w.stats.publish(w.snap)
+	w.conns.Quiesce()
+}
