@@ -1,0 +1,71 @@
+package arch
+
+// Module is the module's path, and the prefix of its packages' import paths.
+const Module = "ulvs"
+
+// Third-party modules, by the prefix of their import paths.
+const (
+	sys     = "golang.org/x/sys"
+	toml    = "github.com/BurntSushi/toml"
+	ebpf    = "github.com/cilium/ebpf"
+	xdp     = "github.com/asavie/xdp"
+	netlink = "github.com/vishvananda/netlink"
+	netns   = "github.com/vishvananda/netns"
+	cobra   = "github.com/spf13/cobra"
+	gossip  = "github.com/hashicorp/memberlist"
+)
+
+// Rule is a package, or a folder of packages, and what it may import besides the
+// standard library.
+type Rule struct {
+	Package string   // below the module; a trailing /... covers the folder and all below
+	Allow   []string // packages below the module (same notation), or modules; "*": anything
+	Why     string
+}
+
+// Table is design.md's layout. The first rule that covers a package holds. A rule may stand here
+// before its package exists.
+var Table = []Rule{
+	{"packet", nil, "a leaf: the data path's headers depend on nothing"},
+	{"lvs", nil, "a leaf: the vocabulary depends on nothing"},
+	{"sched", []string{"lvs", "packet"}, "picks among lvs's destinations by packet's tuples"},
+	{"conntrack", []string{"packet", "internal/...", sys}, "keyed by tuples; its memory is mmap's"},
+	{"dataplane", []string{"packet", "lvs", "sched", "conntrack", "internal/..."},
+		"the pipeline: no sockets, no netlink, no configuration, so that it runs on memqueue in tests"},
+	{"dataplane/afxdp", []string{"packet", ebpf, xdp, sys},
+		"frames in and out; it satisfies dataplane's interface without importing it"},
+	{"dataplane/memqueue", []string{"packet"}, "a Queue without a kernel"},
+	{"route", []string{netlink, netns, sys}, "asks the kernel; the director hands its answers to the data path"},
+	{"config", []string{"lvs", "sched", "tuning", toml}, "text to validated vocabulary; starts nothing"},
+	{"health", []string{"lvs"}, "probes know destinations, not how frames reach them"},
+	{"ha", []string{"packet"}, "a pure machine and a codec; gossip and director are its hands"},
+	{"ha/gossip", []string{"ha", "conntrack", gossip}, "the only package that knows memberlist"},
+	{"tuning", []string{netlink, sys}, "reads and changes the machine; knows no service"},
+	{"control", []string{"lvs", "conntrack", "config"}, "the API and its client; the director is behind an interface"},
+	{"director", []string{"packet", "lvs", "sched", "conntrack", "dataplane", "dataplane/afxdp", "route", "config",
+		"health", "ha", "ha/gossip", "tuning", "control", "internal/...", netlink, netns, sys},
+		"the only assembler: everything but memqueue"},
+	{"cmd/ulvs", []string{"director", "control", "config", "tuning", "test/lab", cobra}, "flags and signals only"},
+	{"internal/testutil", []string{netns, sys}, "test helpers know nothing of ulvs"},
+	{"internal/...", nil, "small things on the standard library"},
+	{"bench/...", []string{"*"}, "measures everything"},
+	{"test/...", []string{"*"}, "tests everything"},
+}
+
+// Unsafe lists the packages that may import unsafe, each with the only functions of it that are allowed; none
+// listed means all.
+var Unsafe = []struct {
+	Package string
+	Only    []string
+	Why     string
+}{
+	{"dataplane/afxdp", nil, "rings and UMEM are memory shared with the kernel"},
+	{"conntrack", nil, "the table is memory outside the Go heap"},
+	{"tuning", nil, "ioctls take pointers"},
+	{"packet", []string{"Sizeof"}, "sizes are asserted at compile time"},
+	{"bench/...", nil, "not shipped"},
+	{"test/...", nil, "not shipped, but for the lab's ioctls"},
+}
+
+// TestOnly lists what no shipped package imports, but for the exception the Table names (cmd/ulvs and test/lab).
+var TestOnly = []string{"internal/testutil", "dataplane/memqueue", "bench/...", "test/..."}
