@@ -63,18 +63,18 @@ const (
 
 // Node is the [node] section: this machine.
 type Node struct {
-	Name          string // shown in status and logs
-	Interfaces    []string
-	ConnTabBits   int // log2 of the sessions the table is sized for
-	MaxConns      int // 0: no limit
-	Workers       int // 0: auto, one per queue
-	CPUs          []int
-	IO            IO
-	XDPMode       XDPMode
-	VIPMode       VIPMode
-	ControlSocket string
-	Frames        int // per worker; a power of two
-	Idle          Idle
+	Name          string   `json:"name"` // shown in status and logs
+	Interfaces    []string `json:"interfaces"`
+	ConnTabBits   int      `json:"conn_tab_bits"` // log2 of the sessions the table is sized for
+	MaxConns      int      `json:"max_conns"`     // 0: no limit
+	Workers       int      `json:"workers"`       // 0: auto, one per queue
+	CPUs          []int    `json:"cpus"`          // nil: auto; else the core of each worker
+	IO            IO       `json:"io"`
+	XDPMode       XDPMode  `json:"xdp_mode"`
+	VIPMode       VIPMode  `json:"vip_mode"`
+	ControlSocket string   `json:"control_socket"`
+	Frames        int      `json:"frames"` // per worker; a power of two
+	Idle          Idle     `json:"idle"`
 }
 
 // Timeouts is the [timeouts] section, ipvsadm --set: whole seconds.

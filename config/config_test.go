@@ -170,7 +170,8 @@ func TestTheExampleFileIsAcceptedAndShowsEveryKey(t *testing.T) {
 func TestDefaultsInTheExampleAreTheRealOnes(t *testing.T) {
 	var on []string
 	for _, line := range strings.Split(Example(), "\n") {
-		if key, found := strings.CutPrefix(line, "# "); found && strings.Contains(key, " = ") && !strings.HasPrefix(key, "name") {
+		key, comment := strings.CutPrefix(line, "# ")
+		if comment && strings.Contains(key, " = ") && !strings.HasPrefix(key, "name") {
 			line = key
 		}
 		on = append(on, line)

@@ -54,7 +54,7 @@ type WorkerStatus struct {
 	Generation   uint64   `json:"generation"`
 	Frames       uint64   `json:"frames"`
 	Batches      uint64   `json:"batches"`
-	IdleFraction float64  `json:"idle_fraction"` // of the last second, 0 to 1
+	IdleFraction float64  `json:"idle_fraction"` // share of the time since the start that it slept, 0 to 1
 }
 
 // PortStatus is one interface, its counters summed over the workers' queues.

@@ -1,0 +1,127 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"ulvs/config"
+)
+
+// directorFunc forwards until ctx ends. Tests put another one in place of director.Run.
+type directorFunc func(ctx context.Context, opt runOptions) error
+
+// runOptions are director.Options.
+type runOptions struct {
+	Config     *config.Config
+	ConfigPath string
+	Log        *slog.Logger
+	Version    string
+}
+
+func (a *app) runCommand() *cobra.Command {
+	var logJSON bool
+	var level string
+	cmd := &cobra.Command{
+		Use:   "run FILE",
+		Short: "Forward, as FILE says, until SIGTERM",
+		Long: "Forward, as FILE says. SIGTERM and SIGINT drain and detach; a second one ends at once.\n" +
+			"The log goes to standard error.",
+		Args: oneFile,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			log, err := newLog(a.errOut, level, logJSON)
+			if err != nil {
+				return err
+			}
+			return a.runFile(cmd.Context(), args[0], log)
+		},
+	}
+	cmd.Flags().BoolVar(&logJSON, "log-json", false, "log JSON instead of text")
+	cmd.Flags().StringVar(&level, "log-level", "info", "debug, info, warn or error")
+	return cmd
+}
+
+func newLog(w io.Writer, level string, asJSON bool) (*slog.Logger, error) {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(level)); err != nil {
+		return nil, misuse{fmt.Errorf("--log-level %q is unknown; give debug, info, warn or error", level)}
+	}
+	opt := &slog.HandlerOptions{Level: l}
+	if asJSON {
+		return slog.New(slog.NewJSONHandler(w, opt)), nil
+	}
+	return slog.New(slog.NewTextHandler(w, opt)), nil
+}
+
+func (a *app) runFile(ctx context.Context, path string, log *slog.Logger) error {
+	c, err := config.Load(path, machine(false))
+	if err != nil {
+		return configFailure(err)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	defer signal.Stop(signals)
+	go runSignals(ctx, signals, signalActions{cancel: cancel, exit: os.Exit, log: log})
+	return a.run(ctx, runOptions{Config: c, ConfigPath: path, Log: log, Version: version()})
+}
+
+type signalActions struct {
+	cancel func()
+	exit   func(code int)
+	log    *slog.Logger
+}
+
+// runSignals ends the director on the first signal and the process on the
+// second. SIGHUP, with which keepalived reloads, must not end a director.
+func runSignals(ctx context.Context, signals <-chan os.Signal, act signalActions) {
+	asked := false
+	for {
+		var s os.Signal
+		select {
+		case s = <-signals:
+		case <-done(ctx, asked):
+			return
+		}
+		switch {
+		case s == syscall.SIGHUP:
+			act.log.Warn("this version cannot reload; restart to apply a changed file", "signal", s.String())
+		case asked:
+			act.log.Warn("ending at once", "signal", s.String())
+			act.exit(exitFailed)
+			return
+		default:
+			asked = true
+			act.log.Info("draining; a second signal ends at once", "signal", s.String())
+			act.cancel()
+		}
+	}
+}
+
+// done is ctx's end, or never once it was asked for: the second signal counts while draining.
+func done(ctx context.Context, asked bool) <-chan struct{} {
+	if asked {
+		return nil
+	}
+	return ctx.Done()
+}
+
+// configFailure words the errors of a file: a list stands on lines of its own.
+func configFailure(err error) error {
+	var list config.ErrorList
+	if !errors.As(err, &list) {
+		return err
+	}
+	if len(list) == 1 {
+		return fmt.Errorf("1 error, nothing was started or changed\n%w", err)
+	}
+	return fmt.Errorf("%d errors, nothing was started or changed\n%w", len(list), err)
+}

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"ulvs/control"
+)
+
+func (a *app) statusCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "status",
+		Short: "Show the running director: workers, interfaces, sessions, verdicts",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			st, err := control.NewClient(a.socket).Status(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if a.json {
+				return printJSON(a.out, st)
+			}
+			printStatus(a.out, &st)
+			return nil
+		},
+	}
+}
+
+func printStatus(w io.Writer, st *control.Status) {
+	fmt.Fprintf(w, "%s: ulvs %s, pid %d, up %s, generation %d\n",
+		st.Name, st.Version, st.PID, period(st.UptimeSeconds), st.Generation)
+	if st.ConfigPath != "" {
+		fmt.Fprintf(w, "configuration: %s\n", st.ConfigPath)
+	}
+	printSessions(w, &st.Sessions)
+	r := &st.Routing
+	fmt.Fprintf(w, "routing: %d links, %d routes, %d neighbours; %d next hops in use, %d unresolved\n",
+		r.Links, r.Routes, r.Neighbours, r.NextHops, r.Unresolved)
+	printWorkers(w, st.Workers)
+	printPorts(w, st.Ports)
+	printVerdicts(w, st.Verdicts)
+}
+
+func printSessions(w io.Writer, s *control.Sessions) {
+	limit := "no limit"
+	if s.MaxConns > 0 {
+		limit = fmt.Sprintf("limit %d, %d refused", s.MaxConns, s.Refused)
+	} else if s.Refused > 0 {
+		limit = fmt.Sprintf("no limit, %d refused for want of memory", s.Refused)
+	}
+	fmt.Fprintf(w, "sessions: %d active, %d inactive, %d templates; sized for %d, %s; %s of memory\n",
+		s.Active, s.Inactive, s.Templates, s.SizeHint, limit, size(s.Bytes))
+}
+
+func printWorkers(w io.Writer, workers []control.WorkerStatus) {
+	g := newGrid(">Worker", ">CPU", ">Queue", "IO", "Interfaces", ">Gen", ">Frames", ">Batches", ">Idle")
+	for _, k := range workers {
+		cpu := "-"
+		if k.CPU >= 0 {
+			cpu = fmt.Sprint(k.CPU)
+		}
+		idle := fmt.Sprintf("%.0f%%", k.IdleFraction*100)
+		g.row(k.ID, cpu, k.Queue, k.IO, strings.Join(k.Ports, ","), k.Generation, k.Frames, k.Batches, idle)
+	}
+	fmt.Fprintln(w)
+	g.print(w)
+}
+
+func printPorts(w io.Writer, ports []control.PortStatus) {
+	g := newGrid("Interface", "MAC", ">MTU", "Link", "XDP", ">Queues", ">RX", ">TX", ">TXLost", ">KernelDrops", ">Steered",
+		">Passed")
+	for _, p := range ports {
+		link := "down"
+		if p.LinkUp {
+			link = "up"
+		}
+		g.row(p.Name, p.MAC, p.MTU, link, p.XDPMode+"/"+p.CopyMode, p.Queues, p.RXFrames, p.TXFrames, p.TXFull+p.TXErrors,
+			p.RXDropped+p.RXRingFull+p.InvalidDescs, p.SteeredFrames, p.PassedFrames)
+	}
+	fmt.Fprintln(w)
+	g.print(w)
+}
+
+// printVerdicts shows what happened at all; the rest is in --json.
+func printVerdicts(w io.Writer, verdicts []control.Verdict) {
+	g := newGrid("Verdict", ">Frames", "")
+	for _, v := range verdicts {
+		if v.Frames == 0 {
+			continue
+		}
+		kind := ""
+		if v.Drop {
+			kind = "drop"
+		}
+		g.row(v.Name, v.Frames, kind)
+	}
+	fmt.Fprintln(w)
+	if len(g.rows) == 1 {
+		fmt.Fprintln(w, "No frames yet.")
+		return
+	}
+	g.print(w)
+}
