@@ -10,10 +10,11 @@ const maxBatch = 64
 type batch struct {
 	hash [maxBatch]uint64
 	head [maxBatch]uint64
-	word [maxBatch]uint64
 	bk   [maxBatch]uint32
 	cand [maxBatch]uint32 // entry that has the right hash, 0 if none
 	more [maxBatch]uint8  // frames to look for in overflow buckets
+
+	touched uint64 // keeps the compiler from dropping loads made for the cache's sake
 }
 
 // Find looks up the conns of frames that are all of one family; refs is as long as ps. refs[i] is 0
@@ -43,36 +44,38 @@ func (h *Handle) FindKey(k *Key) Ref {
 func (h *Handle) find4(ps []packet.Parsed, refs []Ref) {
 	t, b := h.t, &h.batch
 	seeds := t.seeds
-	hash := b.hash[:len(ps)]
+	hash, cand := b.hash[:len(ps)], b.cand[:len(ps)]
 	for i := range ps {
 		hash[i] = seeds.hash4(ps[i].Addr[0], ps[i].L4)
 	}
 	t.v4.candidates(b, len(ps))
 	entries := t.v4.narrow
-	word, cand := b.word[:len(ps)], b.cand[:len(ps)]
-	for i := range word {
-		word[i] = entries[cand[i]].load(1)
+	touch := uint64(0)
+	for _, c := range cand {
+		touch |= entries[c].load(3)
 	}
-	for i := range ps {
-		refs[i] = t.v4.decide4(b, i, &ps[i])
+	b.touched = touch
+	refs = refs[:len(ps)]
+	for i, c := range cand {
+		e, f := &entries[c], &ps[i]
+		// Entry 0, the candidate of a frame without one, is never live.
+		if e.load(0) == f.Addr[0] && (e.load(1)^f.L4)&l4Mask == 0 && e.Live() {
+			refs[i] = Ref(c)
+		} else {
+			refs[i] = t.v4.decide4(b, i, f)
+		}
 	}
 }
 
-// decide4 compares frame i with its candidate.
+// decide4 decides frame i, whose candidate has not its forward key.
 func (p *part) decide4(b *batch, i int, f *packet.Parsed) Ref {
 	i &= maxBatch - 1
 	c := b.cand[i]
-	e := &p.narrow[c]
-	if c != 0 && e.Live() {
-		switch e.match4(f.Addr[0], f.L4) {
-		case matchForward:
-			return Ref(c)
-		case matchReply:
-			return Ref(c) | refReply
-		}
-	}
 	if c == 0 && p.missed(b, i) {
 		return 0
+	}
+	if e := &p.narrow[c]; e.Live() && e.match4(f.Addr[0], f.L4) == matchReply {
+		return Ref(c) | refReply
 	}
 	return p.find(&Key{Addr: f.Addr, L4: f.L4}, b.hash[i])
 }
@@ -86,22 +89,22 @@ func (h *Handle) find6(ps []packet.Parsed, refs []Ref) {
 	}
 	t.v6.candidates(b, len(ps))
 	entries := t.v6.broad
-	word, cand := b.word[:len(ps)], b.cand[:len(ps)]
-	for i := range word {
-		e := &entries[cand[i]]
-		word[i] = e.load(1) + e.pair(0)[0]
+	touch := uint64(0)
+	for _, c := range b.cand[:len(ps)] {
+		e := &entries[c]
+		touch |= e.load(1) | e.pair(0)[0]
 	}
+	b.touched = touch
 	for i := range ps {
 		refs[i] = t.v6.decide6(b, i, &ps[i])
 	}
 }
 
-// decide6 is decide4 for IPv6.
+// decide6 compares frame i with its candidate.
 func (p *part) decide6(b *batch, i int, f *packet.Parsed) Ref {
 	i &= maxBatch - 1
 	c := b.cand[i]
-	e := &p.broad[c]
-	if c != 0 && e.Live() {
+	if e := &p.broad[c]; e.Live() {
 		switch e.match6(&f.Addr, f.L4) {
 		case matchForward:
 			return Ref(c) | refV6
@@ -126,65 +129,73 @@ func (p *part) missed(b *batch, i int) bool {
 // candidates fills b.cand for n frames from their hashes.
 func (x *index) candidates(b *batch, n int) {
 	v, buckets := x.view(), x.buckets
-	hash, head, bk, cand := b.hash[:n], b.head[:n], b.bk[:n], b.cand[:n]
+	hash, head, bk := b.hash[:n], b.head[:n], b.bk[:n]
 	for i, h := range hash {
 		at := v.bucket(h)
 		bk[i] = uint32(at)
 		head[i] = buckets[at].head.Load()
 	}
+	if more := scanTags(b, buckets, n); len(more) != 0 {
+		x.overflowCandidates(b, more)
+	}
+}
+
+// scanTags looks through the seven slots of each frame's bucket and returns the frames to be
+// looked for in overflow buckets. It selects and does not OR: two slots can match, and the
+// caller compares the key anyway. Written out, because Go unrolls no loops.
+func scanTags(b *batch, buckets []bucket, n int) []uint8 {
+	head, bk, cand := b.head[:n], b.bk[:n], b.cand[:n]
 	m := 0
-	for i, h := range hash {
-		c := buckets[bk[i]].search7(h)
-		cand[i] = c
+	for i, h := range b.hash[:n] {
+		s := &buckets[bk[i]].slot
+		h &^= idxMask
+		c := uint64(0)
+		if x := s[0].Load() ^ h; x <= idxMask {
+			c = x
+		}
+		if x := s[1].Load() ^ h; x <= idxMask {
+			c = x
+		}
+		if x := s[2].Load() ^ h; x <= idxMask {
+			c = x
+		}
+		if x := s[3].Load() ^ h; x <= idxMask {
+			c = x
+		}
+		if x := s[4].Load() ^ h; x <= idxMask {
+			c = x
+		}
+		if x := s[5].Load() ^ h; x <= idxMask {
+			c = x
+		}
+		if x := s[6].Load() ^ h; x <= idxMask {
+			c = x
+		}
+		cand[i] = uint32(c)
 		b.more[m&(maxBatch-1)] = uint8(i)
 		if c == 0 && head[i]>>overShift != 0 {
 			m++
 		}
 	}
-	if m != 0 {
-		x.overflowCandidates(b, b.more[:m])
-	}
+	return b.more[:m]
 }
 
 // overflowCandidates looks into the first overflow bucket for the few frames that need it, again
 // all loads first.
 func (x *index) overflowCandidates(b *batch, more []uint8) {
 	over := x.pool.buckets
+	touch := uint64(0)
+	for _, i := range more {
+		touch |= over[b.head[i&(maxBatch-1)]>>overShift].head.Load()
+	}
+	b.touched = touch
 	for _, i := range more {
 		i &= maxBatch - 1
-		b.word[i] = over[b.head[i]>>overShift].head.Load()
+		s := &over[b.head[i]>>overShift].slot
+		for j := range s {
+			if x := s[j].Load() ^ b.hash[i]&^idxMask; x <= idxMask {
+				b.cand[i] = uint32(x)
+			}
+		}
 	}
-	for _, i := range more {
-		i &= maxBatch - 1
-		b.cand[i] = over[b.head[i]>>overShift].search7(b.hash[i])
-	}
-}
-
-// search7 returns the entry of the slot whose hash bits are those of h, 0 if none. It selects and
-// does not OR: two slots can match, and the caller compares the key anyway.
-func (bk *bucket) search7(h uint64) uint32 {
-	var c uint64
-	h &^= idxMask
-	if x := bk.slot[0].Load() ^ h; x <= idxMask {
-		c = x
-	}
-	if x := bk.slot[1].Load() ^ h; x <= idxMask {
-		c = x
-	}
-	if x := bk.slot[2].Load() ^ h; x <= idxMask {
-		c = x
-	}
-	if x := bk.slot[3].Load() ^ h; x <= idxMask {
-		c = x
-	}
-	if x := bk.slot[4].Load() ^ h; x <= idxMask {
-		c = x
-	}
-	if x := bk.slot[5].Load() ^ h; x <= idxMask {
-		c = x
-	}
-	if x := bk.slot[6].Load() ^ h; x <= idxMask {
-		c = x
-	}
-	return uint32(c)
 }

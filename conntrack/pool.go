@@ -41,18 +41,16 @@ func (p *part) take(l *local) uint32 {
 // restock gets a chunk from the pool: one given back, or one never used.
 func (p *part) restock(l *local) bool {
 	p.lock.lock()
-	defer p.lock.unlock()
 	if i := p.chunks; i != 0 {
-		e := p.entry(i)
-		p.chunks = uint32(e.w[7] >> 32)
+		p.chunks = uint32(p.entry(i).w[7] >> 32)
 		l.free, l.n = i, int(p.chunk)
-		return true
+	} else {
+		high := p.high.Load()
+		l.next, l.end = high, high+min(p.chunk, p.limit-high)
+		p.high.Store(l.end)
 	}
-	high := p.high.Load()
-	n := min(p.chunk, p.limit-high)
-	l.next, l.end = high, high+n
-	p.high.Store(high + n)
-	return n != 0
+	p.lock.unlock()
+	return l.free != 0 || l.next != l.end
 }
 
 // giveBack hands one chain of free entries to the pool.
