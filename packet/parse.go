@@ -5,11 +5,14 @@ import (
 	"math/bits"
 )
 
-// Offsets in a frame without a tag whose IPv4 header has no options.
+// fastMin is the shortest frame of the fast paths: an IPv4 UDP header behind a tag.
+const fastMin = EthernetLen + VLANLen + IPv4Len + UDPLen
+
+// EtherType and the first byte of the IP header, as a little-endian load.
 const (
-	fastIP  = EthernetLen
-	fastL4  = EthernetLen + IPv4Len
-	fastMin = fastL4 + UDPLen
+	fastTag  = 0x0081   // 81 00
+	fastIPv4 = 0x450008 // 08 00 45: no options
+	fastIPv6 = 0x60dd86 // 86 dd 6.
 )
 
 // Parse overwrites p with what frame is and returns ErrNone, or a reason to
@@ -17,45 +20,106 @@ const (
 // byte of frame. It verifies the IPv4 header checksum and no other, as a kernel
 // that forwards does.
 //
-// Nearly every frame is IPv4 TCP or UDP without a tag, options or fragments: it
-// takes the path below, whose only jumps lead to parseAny. Everything unusual or
-// wrong is decided there, so this path holds no reasons.
+// Nearly every frame is TCP or UDP without options, extension headers or
+// fragments, and right. The fast paths recognise such a frame, and leave
+// everything unusual or wrong, with all reasons, to parseAny.
 func Parse(frame []byte, p *Parsed) Error {
-	if len(frame) < fastMin || binary.LittleEndian.Uint32(frame[12:])&0xffffff != 0x450008 {
+	if len(frame) < fastMin {
 		return parseAny(frame, p)
+	}
+	typ := binary.LittleEndian.Uint32(frame[ethType:])
+	if typ&0xffffff == fastIPv4 && fast4(frame[EthernetLen:], fastAt{l3: EthernetLen}, p) {
+		return ErrNone
+	}
+	if typ&0xf0ffff == fastIPv6 && fast6(frame[EthernetLen:], fastAt{l3: EthernetLen}, p) {
+		return ErrNone
+	}
+	if uint16(typ) != fastTag || !fastTagged(frame, p) {
+		return parseAny(frame, p)
+	}
+	return ErrNone
+}
+
+// fastAt says where the fast paths found an IP header.
+type fastAt struct {
+	l3    uint16 // offset in the frame
+	vlan  uint16
+	flags Flags
+}
+
+// fastTagged is the fast paths for a frame with a tag.
+func fastTagged(frame []byte, p *Parsed) bool {
+	typ := binary.LittleEndian.Uint32(frame[ethType+VLANLen:])
+	at := fastAt{l3: EthernetLen + VLANLen, vlan: VLAN(frame[EthernetLen:]).TCI(), flags: FlagVLAN}
+	if typ&0xffffff == fastIPv4 {
+		return fast4(frame[EthernetLen+VLANLen:], at, p)
+	}
+	return typ&0xf0ffff == fastIPv6 && fast6(frame[EthernetLen+VLANLen:], at, p)
+}
+
+// fast4 fills p if h is a good IPv4 header without options and a good TCP or UDP
+// header behind it, whatever follows.
+func fast4(h []byte, at fastAt, p *Parsed) bool {
+	if len(h) < IPv4Len+UDPLen {
+		return false
 	}
 	// The header as 8 + 8 + 4 bytes: version to fragment word, TTL to source,
 	// destination.
-	w0 := binary.LittleEndian.Uint64(frame[fastIP:])
-	w1 := binary.LittleEndian.Uint64(frame[fastIP+8:])
-	dst := binary.LittleEndian.Uint32(frame[fastIP+16:])
-	ports := binary.LittleEndian.Uint32(frame[fastL4:])
-	total := swap16(uint16(w0 >> 16))
-	proto := uint8(w1 >> 8)
-	if int(total) > len(frame)-fastIP || w0>>48&0xff3f != 0 || uint8(w1) == 0 ||
+	w0, w1 := binary.LittleEndian.Uint64(h), binary.LittleEndian.Uint64(h[8:])
+	dst, ports := binary.LittleEndian.Uint32(h[16:]), binary.LittleEndian.Uint32(h[20:])
+	total, proto := swap16(uint16(w0>>16)), uint8(w1>>8)
+	if int(total) > len(h) || w0>>48&0xff3f != 0 || uint8(w1) == 0 ||
 		uint16(ports) == 0 || ports>>16 == 0 || uint32(w1>>32) == dst ||
 		mayBeMartian(uint8(w1>>32)) || mayBeMartian(uint8(dst)) || !sumOK(w0, w1, dst) {
-		return parseAny(frame, p)
+		return false
 	}
 	tcpBits := uint8(0)
 	switch {
 	case proto == ProtoTCP && total >= IPv4Len+TCPLen:
-		tcpBits = frame[fastL4+tcpFlags]
-	case proto == ProtoUDP && total >= IPv4Len+UDPLen:
-	default:
-		return parseAny(frame, p)
+		tcpBits = h[IPv4Len+tcpFlags]
+	case proto != ProtoUDP || total < IPv4Len+UDPLen:
+		return false
 	}
 	p.Addr = [4]uint64{w1>>32 | uint64(dst)<<32}
 	p.L4 = uint64(ports) | uint64(proto)<<32
-	p.L3Off, p.L4Off, p.TotalLen, p.FragOff = fastIP, fastL4, total, 0
-	p.FragID, p.VLAN = 0, 0
+	p.L3Off, p.L4Off, p.TotalLen, p.FragOff = at.l3, at.l3+IPv4Len, total, 0
+	p.FragID, p.VLAN = 0, at.vlan
 	p.Kind = KindFlow
-	p.Flags = Flags(w0 >> 51 & uint64(FlagDF)) // DF is bit 54 of w0
-	p.Proto = proto
-	p.TTL = uint8(w1)
-	p.TOS = uint8(w0 >> 8)
-	p.TCPFlags = tcpBits
-	return ErrNone
+	p.Flags = at.flags | Flags(w0>>51&uint64(FlagDF)) // DF is bit 54 of w0
+	p.Proto, p.TTL, p.TOS, p.TCPFlags = proto, uint8(w1), uint8(w0>>8), tcpBits
+	return true
+}
+
+// fast6 is fast4 for IPv6 without extension headers. An address whose first 8
+// bytes are 0 or whose first byte is 0xff may be a martian.
+func fast6(h []byte, at fastAt, p *Parsed) bool {
+	if len(h) < IPv6Len+UDPLen {
+		return false
+	}
+	w := binary.LittleEndian.Uint64(h)
+	a := [4]uint64{binary.LittleEndian.Uint64(h[8:]), binary.LittleEndian.Uint64(h[16:]),
+		binary.LittleEndian.Uint64(h[24:]), binary.LittleEndian.Uint64(h[32:])}
+	ports := binary.LittleEndian.Uint32(h[40:])
+	total, proto, hops := IPv6Len+int(swap16(uint16(w>>32))), uint8(w>>48), uint8(w>>56)
+	if total > len(h) || total > 0xffff || hops == 0 || uint16(ports) == 0 || ports>>16 == 0 ||
+		a[1] == a[3] || a[0] == 0 || a[2] == 0 || uint8(a[0]) == 0xff {
+		return false
+	}
+	tcpBits := uint8(0)
+	switch {
+	case proto == ProtoTCP && total >= IPv6Len+TCPLen:
+		tcpBits = h[IPv6Len+tcpFlags]
+	case proto != ProtoUDP || total < IPv6Len+UDPLen:
+		return false
+	}
+	p.Addr = a
+	p.L4 = uint64(ports) | uint64(proto)<<32
+	p.L3Off, p.L4Off, p.TotalLen, p.FragOff = at.l3, at.l3+IPv6Len, uint16(total), 0
+	p.FragID, p.VLAN = 0, at.vlan
+	p.Kind = KindFlow
+	p.Flags = at.flags | FlagV6
+	p.Proto, p.TTL, p.TOS, p.TCPFlags = proto, hops, uint8(w)<<4|uint8(w>>12)&0xf, tcpBits
+	return true
 }
 
 // DF moves from bit 6 of the fragment word's first byte to FlagDF.
