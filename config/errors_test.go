@@ -159,8 +159,7 @@ func TestComplaintsAboutTimeouts(t *testing.T) {
 	})
 }
 
-func TestComplaintsAboutServices(t *testing.T) {
-	in := func(line string) string { return service + line + "\n" }
+func TestComplaintsAboutVIPs(t *testing.T) {
 	vip := func(v string) string { return node + "[[service]]\nvip = " + v + "\n" }
 	expectComplaints(t, []complaint{
 		{"no vip", node + "[[service]]\nprotocol = \"udp\"\n",
@@ -199,6 +198,12 @@ func TestComplaintsAboutServices(t *testing.T) {
 		{"port 0 without persistence", vip(`"192.0.2.10:0"`),
 			`f:4: service[0].vip: port 0 takes every port, which needs persistence; give a port or ` +
 				`persistence_timeout = "6m"`},
+	})
+}
+
+func TestComplaintsAboutServices(t *testing.T) {
+	in := func(line string) string { return service + line + "\n" }
+	expectComplaints(t, []complaint{
 		{"sctp", in(`protocol = "sctp"`),
 			`f:5: service[0].protocol: sctp is not supported by this version yet; give "tcp" or "udp"`},
 		{"protocol", in(`protocol = "TCP"`), `f:5: service[0].protocol: unknown word "TCP"; did you mean tcp?`},

@@ -2,11 +2,11 @@ package main
 
 import (
 	"context"
-	"errors"
+
+	"ulvs/director"
 )
 
-// runDirector forwards until ctx ends. It is director.Run, once package director
-// builds: return director.Run(ctx, director.Options(opt)).
-func runDirector(context.Context, runOptions) error {
-	return errors.New("this build cannot forward: package director is not linked in")
+// runDirector forwards until ctx ends.
+func runDirector(ctx context.Context, opt runOptions) error {
+	return director.Run(ctx, director.Options(opt))
 }

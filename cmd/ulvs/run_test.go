@@ -112,6 +112,21 @@ func TestTheFirstSignalDrainsAndTheSecondEndsAtOnce(t *testing.T) {
 	<-ended
 }
 
+func TestSIGTERMEndsRunCleanly(t *testing.T) {
+	path := write(t, "[node]\ninterfaces = [\"lo\"]\n")
+	var errOut bytes.Buffer
+	a := &app{out: &errOut, errOut: &errOut, run: func(ctx context.Context, _ runOptions) error {
+		if err := syscall.Kill(os.Getpid(), syscall.SIGTERM); err != nil {
+			return err
+		}
+		<-ctx.Done()
+		return nil
+	}}
+	if code := a.main(t.Context(), []string{"run", path, "--log-level", "error"}); code != exitOK {
+		t.Errorf("exit %d, want %d: %s", code, exitOK, errOut.String())
+	}
+}
+
 func TestSIGHUPDoesNotEndTheDirector(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -136,7 +151,8 @@ func TestNumbersAreWordedForPeople(t *testing.T) {
 			t.Errorf("%d bytes: got %s, want %s", bytes, got, want)
 		}
 	}
-	for seconds, want := range map[int64]string{0: "0s", 9: "9s", 900: "15m", 302: "5m2s", 11520: "3h12m", 183600: "2d3h"} {
+	periods := map[int64]string{0: "0s", 9: "9s", 900: "15m", 302: "5m2s", 11520: "3h12m", 183600: "2d3h"}
+	for seconds, want := range periods {
 		if got := period(seconds); got != want {
 			t.Errorf("%d seconds: got %s, want %s", seconds, got, want)
 		}

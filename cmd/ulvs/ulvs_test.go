@@ -77,7 +77,8 @@ func (s site) Services() []control.Service {
 		return nil
 	}
 	stats := control.Stats{Conns: 9, InPackets: 12, OutPackets: 3, InBytes: 123456789012, OutBytes: 120}
-	hop := control.NextHop{Port: "s0", State: "resolved", MAC: "02:00:00:00:01:02", Address: netip.MustParseAddr("10.1.0.2")}
+	hop := control.NextHop{Port: "s0", State: "resolved", MAC: "02:00:00:00:01:02"}
+	hop.Address = netip.MustParseAddr("10.1.0.2")
 	return []control.Service{
 		{Protocol: "udp", VIP: addr("10.0.0.1:53"), Scheduler: "rr", OnePacket: true},
 		{Protocol: "tcp", VIP: addr("[2001:db8::80]:80"), Scheduler: "rr", PersistenceSeconds: 50, PersistenceBits: 64,
