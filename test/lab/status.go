@@ -1,6 +1,10 @@
 package lab
 
-import "os"
+import (
+	"os"
+
+	"ulvs/test/decap"
+)
 
 // Status says what stands of a lab.
 type Status struct {
@@ -18,6 +22,8 @@ type NamespaceStatus struct {
 	Role      string    `json:"role"`
 	Addresses []Dual    `json:"addresses,omitempty"`
 	Processes []Process `json:"processes"`
+	// Unpacked counts a real server's tunnel packets; nil for the others.
+	Unpacked *decap.Counts `json:"unpacked_packets,omitempty"`
 }
 
 // Inspect looks at the lab of the prefix and changes nothing.
@@ -60,8 +66,23 @@ func (l *Lab) inspect(name string) NamespaceStatus {
 		for _, procs := range processes([]namespace{ns}) {
 			s.Processes = procs
 		}
+		if role == "real server" {
+			s.Unpacked = l.unpacked(name)
+		}
 	}
 	return s
+}
+
+// unpacked returns nil when the program cannot be read.
+func (l *Lab) unpacked(name string) (n *decap.Counts) {
+	_ = l.Do(name, func() error {
+		c, err := decap.Read(realLink)
+		if err == nil {
+			n = &c
+		}
+		return err
+	})
+	return n
 }
 
 // role describes a namespace for people.

@@ -8,9 +8,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/BurntSushi/toml"
 	"golang.org/x/sys/unix"
 
+	"ulvs/config"
 	"ulvs/test/lab"
 )
 
@@ -128,24 +128,21 @@ func checksum(b []byte, sum uint32) uint16 {
 	return ^uint16(sum)
 }
 
-// checkConfig reads the text as TOML and counts.
+// checkConfig reads the text as a director would, and counts.
 func checkConfig(t *testing.T, name, text string, services int) {
 	t.Helper()
-	var file struct {
-		Service []struct {
-			RealServer []struct{ Address string } `toml:"real_server"`
-		}
-	}
-	if _, err := toml.Decode(text, &file); err != nil {
+	c, err := config.Parse("lab.toml", []byte(text), config.Options{})
+	if err != nil {
 		t.Errorf("%s: %v", name, err)
 		return
 	}
-	if len(file.Service) != services {
-		t.Errorf("%s: %d services, want %d", name, len(file.Service), services)
+	list := c.Services()
+	if len(list) != services {
+		t.Errorf("%s: %d services, want %d", name, len(list), services)
 	}
-	for i, s := range file.Service {
-		if len(s.RealServer) != 2 {
-			t.Errorf("%s: service %d has %d real servers, want 2", name, i, len(s.RealServer))
+	for _, s := range list {
+		if len(s.Destinations) != 2 {
+			t.Errorf("%s: %v has %d real servers, want 2", name, s.Key, len(s.Destinations))
 		}
 	}
 }
