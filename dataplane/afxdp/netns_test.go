@@ -187,6 +187,7 @@ type backend struct {
 func backends() []backend {
 	return []backend{
 		{"own", func(o Options) (testQueue, error) { return Open(o) }},
+		{"asavie", func(o Options) (testQueue, error) { return OpenAsavie(o) }},
 	}
 }
 

@@ -3,9 +3,7 @@ package afxdp
 import (
 	"errors"
 	"fmt"
-	"sync"
 	"sync/atomic"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -19,6 +17,7 @@ import (
 // Close, Info, Stats and FD may be called from any; Close during a Wait ends
 // it, and must not overlap the others.
 type Set struct {
+	waiter
 	opts    Options
 	umem    *umem
 	mem     []byte // the mapping; nil in tests on heap memory
@@ -29,13 +28,6 @@ type Set struct {
 	next    int    // port that Recv looks at first
 	sendSeq uint32 // numbers the Sends
 	misused atomic.Uint64
-
-	polls   []unix.PollFd // ports in order, then the wake-up descriptor
-	spec    unix.Timespec
-	wakeFD  int
-	mu      sync.Mutex // guards descriptors against use after Close
-	closed  atomic.Bool
-	waiting atomic.Bool
 }
 
 // PortInfo is what one port got.
@@ -74,12 +66,12 @@ func Open(o Options) (*Set, error) {
 
 // newSet makes a Set over mem without ports.
 func newSet(o Options, mem []byte) *Set {
-	return &Set{opts: o, umem: newUMEM(mem, o.FrameSize), wakeFD: -1}
+	return &Set{waiter: waiter{wakeFD: -1}, opts: o, umem: newUMEM(mem, o.FrameSize)}
 }
 
-func (s *Set) open() (err error) {
-	if s.wakeFD, err = unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC); err != nil {
-		return fmt.Errorf("create an eventfd: %w", err)
+func (s *Set) open() error {
+	if err := s.setup(); err != nil {
+		return err
 	}
 	if err := s.openSockets(); err != nil {
 		return err
@@ -90,11 +82,12 @@ func (s *Set) open() (err error) {
 			return err
 		}
 	}
+	fds := make([]int, 0, len(s.ports)+1)
 	for i := range s.ports {
 		s.ports[i].refill(false)
-		s.polls = append(s.polls, unix.PollFd{Fd: int32(s.sockets[i].fd), Events: unix.POLLIN})
+		fds = append(fds, s.sockets[i].fd)
 	}
-	s.polls = append(s.polls, unix.PollFd{Fd: int32(s.wakeFD), Events: unix.POLLIN})
+	s.watch(fds)
 	return nil
 }
 
@@ -186,12 +179,8 @@ func (s *Set) FD(port int) int {
 // lent must not be touched any more. The queues can be opened again at once.
 // A second Close does nothing.
 func (s *Set) Close() error {
-	if s.closed.Swap(true) {
+	if !s.end() {
 		return nil
-	}
-	s.signal()
-	for s.waiting.Load() {
-		time.Sleep(50 * time.Microsecond)
 	}
 	return s.unmap()
 }
@@ -200,11 +189,7 @@ func (s *Set) Close() error {
 func (s *Set) unmap() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	errs := []error{s.closeSockets()}
-	if s.wakeFD >= 0 {
-		errs = append(errs, unix.Close(s.wakeFD))
-		s.wakeFD = -1
-	}
+	errs := []error{s.closeSockets(), s.closeWake()}
 	if s.mem != nil {
 		errs = append(errs, unix.Munmap(s.mem))
 		s.mem = nil

@@ -3,6 +3,8 @@ package afxdp
 import (
 	"errors"
 	"fmt"
+
+	"golang.org/x/sys/unix"
 )
 
 // PortStats counts one port's frames since Open. Kernel values are of
@@ -47,24 +49,34 @@ func (s *Set) Stats() []PortStats {
 }
 
 func (p *port) stats(open bool) PortStats {
-	c := &p.c
-	st := PortStats{
+	st := p.c.read()
+	if open && !st.Down {
+		st.addKernel(p.k)
+	}
+	return st
+}
+
+// read copies the counters.
+func (c *portCounters) read() PortStats {
+	return PortStats{
 		RX: c.rx.Load(), TX: c.tx.Load(), TXFull: c.txFull.Load(), TXErrors: c.txErrors.Load(),
 		TXInvalid: c.txInvalid.Load(), BadDescs: c.badDescs.Load(), Kicks: c.kicks.Load(),
-		KickAgain: c.kickAgain.Load(), KickError: c.kickErrors.Load(), FillShort: c.fillShort.Load(), InRX: c.inRX.Load(),
-		InTX: c.inTX.Load(), Down: c.dead.Load(),
+		KickAgain: c.kickAgain.Load(), KickError: c.kickErrors.Load(), FillShort: c.fillShort.Load(),
+		InRX: c.inRX.Load(), InTX: c.inTX.Load(), Down: c.dead.Load(),
 	}
-	if !open || st.Down {
-		return st
-	}
-	k, err := p.k.stats()
+}
+
+// addKernel adds XDP_STATISTICS; they stay 0 when they cannot be read.
+func (st *PortStats) addKernel(k interface {
+	stats() (unix.XDPStatistics, error)
+}) {
+	s, err := k.stats()
 	if err != nil {
-		return st
+		return
 	}
-	st.KernelRXDropped, st.KernelRXRingFull = k.Rx_dropped, k.Rx_ring_full
-	st.KernelFillRingEmpty, st.KernelRXInvalid = k.Rx_fill_ring_empty_descs, k.Rx_invalid_descs
-	st.KernelTXInvalid, st.KernelTXRingEmpty = k.Tx_invalid_descs, k.Tx_ring_empty_descs
-	return st
+	st.KernelRXDropped, st.KernelRXRingFull = s.Rx_dropped, s.Rx_ring_full
+	st.KernelFillRingEmpty, st.KernelRXInvalid = s.Rx_fill_ring_empty_descs, s.Rx_invalid_descs
+	st.KernelTXInvalid, st.KernelTXRingEmpty = s.Tx_invalid_descs, s.Tx_ring_empty_descs
 }
 
 // Account says where the chunks of a Set are.

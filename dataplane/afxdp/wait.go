@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -25,48 +27,128 @@ func (e *PortError) Error() string {
 // Unwrap returns the errno.
 func (e *PortError) Unwrap() error { return e.Err }
 
-// Wait blocks until a frame may have arrived, the timeout passed (never, if
-// negative) or Wake was called. The error is net.ErrClosed after Close, or a
-// *PortError when an interface is found gone, within the timeout.
-func (s *Set) Wait(timeout time.Duration) error {
-	s.waiting.Store(true)
-	defer s.waiting.Store(false)
-	if s.closed.Load() {
+// waiter lets one goroutine sleep on the sockets of a queue, others wake it,
+// and a Close end its sleep.
+type waiter struct {
+	polls   []unix.PollFd // ports in order, then the wake-up descriptor
+	spec    unix.Timespec
+	wakeFD  int
+	mu      sync.Mutex // guards descriptors against use after Close
+	closed  atomic.Bool
+	waiting atomic.Bool
+}
+
+// setup makes the wake-up descriptor; watch adds the sockets.
+func (w *waiter) setup() (err error) {
+	if w.wakeFD, err = unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC); err != nil {
+		w.wakeFD = -1
+		return fmt.Errorf("create an eventfd: %w", err)
+	}
+	return nil
+}
+
+// watch makes the waiter wait for the sockets.
+func (w *waiter) watch(fds []int) {
+	for _, fd := range append(fds, w.wakeFD) {
+		w.polls = append(w.polls, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN})
+	}
+}
+
+// wait sleeps and then asks failed for a port's failure.
+func (w *waiter) wait(timeout time.Duration, failed func() error) error {
+	w.waiting.Store(true)
+	defer w.waiting.Store(false)
+	if w.closed.Load() {
 		return net.ErrClosed
 	}
-	if err := s.poll(timeout); err != nil {
+	if err := w.poll(timeout); err != nil {
 		return err
 	}
-	if s.closed.Load() {
+	if w.closed.Load() {
 		return net.ErrClosed
 	}
-	return s.failed()
+	return failed()
 }
 
 // poll waits on all live sockets and the wake-up descriptor. It kicks drivers
 // that want that (xsk_poll does).
-func (s *Set) poll(timeout time.Duration) error {
+func (w *waiter) poll(timeout time.Duration) error {
 	var ts *unix.Timespec
 	if timeout >= 0 {
-		s.spec = unix.NsecToTimespec(int64(timeout))
-		ts = &s.spec
+		w.spec = unix.NsecToTimespec(int64(timeout))
+		ts = &w.spec
 	}
-	_, err := unix.Ppoll(s.polls, ts, nil)
+	_, err := unix.Ppoll(w.polls, ts, nil)
 	if err != nil && !errors.Is(err, unix.EINTR) {
 		return fmt.Errorf("poll AF_XDP sockets: %w", err)
 	}
-	if s.polls[len(s.ports)].Revents != 0 {
-		drain(s.wakeFD)
+	if w.polls[len(w.polls)-1].Revents != 0 {
+		drain(w.wakeFD)
 	}
 	return nil
 }
+
+// forget stops waiting for port i, and live reports whether that was done.
+func (w *waiter) forget(i int)    { w.polls[i].Fd = -1 }
+func (w *waiter) live(i int) bool { return w.polls[i].Fd >= 0 }
+
+// end marks the queue closed and waits until no Wait is running. It reports
+// false when that was done before.
+func (w *waiter) end() bool {
+	if w.closed.Swap(true) {
+		return false
+	}
+	w.signal()
+	for w.waiting.Load() {
+		time.Sleep(50 * time.Microsecond)
+	}
+	return true
+}
+
+// Wake ends the current or the next Wait, from any goroutine.
+func (w *waiter) Wake() {
+	if !w.closed.Load() {
+		w.signal()
+	}
+}
+
+// signal makes the eventfd readable. It can only fail when it already is.
+func (w *waiter) signal() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.wakeFD >= 0 {
+		one := [8]byte{1}
+		_, _ = unix.Write(w.wakeFD, one[:])
+	}
+}
+
+// closeWake frees the eventfd; the caller holds mu.
+func (w *waiter) closeWake() error {
+	if w.wakeFD < 0 {
+		return nil
+	}
+	fd := w.wakeFD
+	w.wakeFD = -1
+	return unix.Close(fd)
+}
+
+// drain makes an eventfd unreadable again.
+func drain(fd int) {
+	var b [8]byte
+	_, _ = unix.Read(fd, b[:])
+}
+
+// Wait blocks until a frame may have arrived, the timeout passed (never, if
+// negative) or Wake was called. The error is net.ErrClosed after Close, or a
+// *PortError when an interface is found gone, within the timeout.
+func (s *Set) Wait(timeout time.Duration) error { return s.wait(timeout, s.failed) }
 
 // failed looks for a port whose interface went away since the last call. The
 // kernel raises no poll event for that, only the socket's error.
 func (s *Set) failed() error {
 	for i := range s.ports {
 		p := &s.ports[i]
-		if s.polls[i].Fd < 0 {
+		if !s.live(i) {
 			continue
 		}
 		errno := p.k.pendingError()
@@ -77,35 +159,8 @@ func (s *Set) failed() error {
 			errno = unix.ENXIO // found by a kick
 		}
 		p.fail()
-		s.polls[i].Fd = -1
+		s.forget(i)
 		return &PortError{Port: i, Name: s.opts.Interfaces[i].Name, Err: errno}
 	}
 	return nil
-}
-
-// Wake ends the current or the next Wait, from any goroutine.
-func (s *Set) Wake() {
-	if !s.closed.Load() {
-		s.signal()
-	}
-}
-
-func (s *Set) signal() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	signal(s.wakeFD)
-}
-
-// signal makes an eventfd readable. It can only fail when it already is.
-func signal(fd int) {
-	if fd >= 0 {
-		one := [8]byte{1}
-		_, _ = unix.Write(fd, one[:])
-	}
-}
-
-// drain makes an eventfd unreadable again.
-func drain(fd int) {
-	var b [8]byte
-	_, _ = unix.Read(fd, b[:])
 }
