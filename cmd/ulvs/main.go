@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"ulvs/config"
+	"ulvs/test/lab"
 )
 
 // Exit codes.
@@ -79,6 +80,7 @@ func (a *app) commands() []*cobra.Command {
 		a.servicesCommand(),
 		a.connsCommand(),
 		a.configCommand(),
+		lab.Command(),
 		a.versionCommand(),
 	}
 }

@@ -1,0 +1,214 @@
+// Package director is the only assembler: it turns a configuration into running
+// workers and keeps them supplied with snapshots.
+//
+// It owns the order in which things start and stop, the loop that follows the
+// kernel's links, routes and neighbours, and the answers to the control socket. It
+// does not forward (dataplane does), parse (config does) or decide who holds a VIP.
+package director
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"ulvs/config"
+	"ulvs/conntrack"
+	"ulvs/control"
+	"ulvs/dataplane"
+	"ulvs/dataplane/afxdp"
+	"ulvs/route"
+)
+
+// Options are what Run needs.
+type Options struct {
+	Config     *config.Config
+	ConfigPath string
+	Log        *slog.Logger
+	Version    string
+}
+
+// gcPercent trades memory for fewer collections, which steal time from workers. The
+// heap is small: sessions live outside of it.
+const gcPercent = 400
+
+// noticeQueue bounds what workers ask at once; what does not fit is asked again.
+const noticeQueue = 1024
+
+// director is one running node.
+type director struct {
+	opt     Options
+	log     *slog.Logger
+	started time.Time
+
+	table     *conntrack.Table
+	routes    *route.Watcher
+	steering  *afxdp.Steering
+	snapshots atomic.Pointer[dataplane.Snapshot]
+	notices   chan dataplane.Notice
+	failures  chan error // a worker's queue failed
+	workers   []*worker
+
+	mu     sync.RWMutex // guards what follows: the loop writes, the control socket reads
+	asm    *assembler
+	world  *world
+	attach []*afxdp.Attachment
+	added  []addedVIP
+}
+
+// Run runs a director until ctx ends. Before it returns everything it changed on the machine
+// is undone. An error before forwarding began leaves nothing behind either.
+func Run(ctx context.Context, opt Options) (err error) {
+	d := &director{
+		opt: opt, log: opt.Log, started: time.Now(),
+		notices: make(chan dataplane.Notice, noticeQueue), failures: make(chan error, 64),
+	}
+	defer func() { err = errors.Join(err, d.close()) }()
+	listener, err := control.Listen(opt.Config.Node.ControlSocket)
+	if err != nil {
+		return err
+	}
+	server := control.NewServer(d, d.log)
+	defer server.Close()
+	defer listener.Close()
+	if err := d.open(); err != nil {
+		return err
+	}
+	go func() {
+		if err := server.Serve(listener); err != nil {
+			d.log.Error("control socket failed", "err", err)
+		}
+	}()
+	d.log.Info("forwarding", "name", opt.Config.Node.Name, "workers", len(d.workers),
+		"services", len(opt.Config.Services()), "interfaces", opt.Config.Node.Interfaces)
+	return d.loop(ctx)
+}
+
+// open starts everything, in the order in which each step needs the one before.
+func (d *director) open() error {
+	debug.SetGCPercent(gcPercent)
+	node := &d.opt.Config.Node
+	queues, err := queueCount(node)
+	if err != nil {
+		return err
+	}
+	// A worker keeps its core busy: the rest of the program needs threads besides.
+	runtime.GOMAXPROCS(max(runtime.NumCPU(), queues+2))
+	if d.routes, err = route.Open(route.Options{Log: d.log}); err != nil {
+		return fmt.Errorf("watch routes: %w", err)
+	}
+	if d.table, err = conntrack.New(conntrack.Options{
+		Bits: uint8(node.ConnTabBits), MaxConns: node.MaxConns, Workers: queues, HugePages: true,
+	}); err != nil {
+		return fmt.Errorf("make the connection table: %w", err)
+	}
+	d.asm = newAssembler(d.opt.Config)
+	if err := d.asm.setServices(d.opt.Config.Services()); err != nil {
+		return err
+	}
+	if d.steering, err = afxdp.LoadSteering(afxdp.SteeringOptions{}); err != nil {
+		return err
+	}
+	if err := d.addVIPs(); err != nil {
+		return err
+	}
+	d.makeWorkers(queues)
+	if err := d.startIO(); err != nil {
+		return err
+	}
+	if missing := missingPorts(node.Interfaces, d.world.ports); len(missing) > 0 {
+		return fmt.Errorf("interface %s is gone", missing[0])
+	}
+	return nil
+}
+
+// close undoes open, whatever of it was done.
+func (d *director) close() error {
+	errs := []error{d.stopIO()}
+	if d.asm != nil {
+		errs = append(errs, d.removeVIPs())
+	}
+	if d.steering != nil {
+		errs = append(errs, d.steering.Close())
+	}
+	if d.routes != nil {
+		errs = append(errs, d.routes.Close())
+	}
+	if d.table != nil {
+		errs = append(errs, d.table.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// loop follows the kernel and the workers' wishes until ctx ends.
+func (d *director) loop(ctx context.Context) error {
+	retry := time.NewTicker(time.Second)
+	defer retry.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			d.log.Info("stopping")
+			return nil
+		case c := <-d.routes.Changes():
+			d.kernelChanged(c)
+		case n := <-d.notices:
+			d.handle(n)
+		case err := <-d.failures:
+			d.log.Error("worker failed, restarting packet I/O", "err", err)
+			d.restartIO()
+		case <-retry.C:
+			d.retry()
+		}
+	}
+}
+
+// kernelChanged brings the workers up to date with links, routes and neighbours.
+func (d *director) kernelChanged(c route.Change) {
+	state := d.routes.State()
+	if c.Links && d.portsMoved(state) {
+		d.restartIO()
+		return
+	}
+	if c.Links || c.Routes {
+		d.publishAll(state)
+		return
+	}
+	d.publishHops(state)
+}
+
+// publishAll gives the workers new services, routes and hops.
+func (d *director) publishAll(state *route.State) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.world = newWorld(d.world.ports, state)
+	d.store(d.asm.snapshot(d.world))
+	if err := d.steering.Set(d.asm.rules(d.world)); err != nil {
+		d.log.Error("cannot change what is steered to us", "err", err)
+	}
+	d.askHops()
+}
+
+// publishHops gives the workers new neighbours and nothing else.
+func (d *director) publishHops(state *route.State) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.world = newWorld(d.world.ports, state)
+	d.store(d.asm.refresh(d.snapshots.Load(), d.world))
+}
+
+// store publishes a snapshot and wakes sleeping workers: they may hold frames for it.
+func (d *director) store(s *dataplane.Snapshot) {
+	d.snapshots.Store(s)
+	for _, w := range d.workers {
+		w.wake()
+	}
+}
+
+func newWorld(ports []port, state *route.State) *world {
+	return &world{ports: ports, state: state, links: newLinkMap(ports, state)}
+}

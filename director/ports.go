@@ -1,0 +1,161 @@
+package director
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"ulvs/config"
+	"ulvs/dataplane/afxdp"
+	"ulvs/route"
+	"ulvs/tuning"
+)
+
+// queueCount returns the number of queues, and so of workers. Every interface needs as many:
+// a worker sends on the queue that it receives on.
+func queueCount(node *config.Node) (int, error) {
+	count, first := 0, ""
+	for _, name := range node.Interfaces {
+		n, err := tuning.Queues(name)
+		if err != nil {
+			return 0, err
+		}
+		if count != 0 && n != count {
+			return 0, fmt.Errorf("%s has %d queues and %s has %d: make them equal, for example: "+
+				"ethtool -L %s combined %d", first, count, name, n, name, min(n, count))
+		}
+		count, first = n, name
+	}
+	if node.Workers != 0 && node.Workers != count {
+		return 0, fmt.Errorf("workers = %d, but %s has %d queues, and each needs a worker: leave workers out, or: "+
+			"ethtool -L %s combined %d", node.Workers, first, count, first, node.Workers)
+	}
+	return count, nil
+}
+
+// present returns the configured interfaces that exist, in the configuration's order.
+func present(names []string, state *route.State) []port {
+	var ports []port
+	for _, name := range names {
+		if l, ok := state.LinkByName(name); ok {
+			ports = append(ports, port{name: name, index: l.Index, link: l})
+		}
+	}
+	return ports
+}
+
+func missingPorts(names []string, ports []port) (missing []string) {
+	for _, name := range names {
+		if !slices.ContainsFunc(ports, func(p port) bool { return p.name == name }) {
+			missing = append(missing, name)
+		}
+	}
+	return missing
+}
+
+// portsMoved reports whether interfaces came, went or were made anew.
+func (d *director) portsMoved(state *route.State) bool {
+	now := present(d.opt.Config.Node.Interfaces, state)
+	same := func(a, b port) bool { return a.name == b.name && a.index == b.index }
+	if slices.EqualFunc(now, d.world.ports, same) {
+		for i := range now {
+			d.world.ports[i].link = now[i].link
+		}
+		return false
+	}
+	return true
+}
+
+// startIO attaches to the interfaces that exist, opens the workers' queues and starts
+// them. On error nothing of it stays.
+func (d *director) startIO() (err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, d.dropIO())
+		}
+	}()
+	state := d.routes.State()
+	ports := present(d.opt.Config.Node.Interfaces, state)
+	d.world = newWorld(ports, state)
+	d.asm.hops = newHopTable() // ports were numbered anew
+	d.store(d.asm.snapshot(d.world))
+	if len(ports) == 0 {
+		return nil
+	}
+	for _, p := range ports {
+		a, err := d.steering.Attach(afxdp.Interface{Name: p.name, Index: p.index}, attachMode(d.opt.Config.Node.XDPMode))
+		if err != nil {
+			return err
+		}
+		d.attach = append(d.attach, a)
+	}
+	for _, w := range d.workers {
+		if err := d.openQueue(w, ports); err != nil {
+			return err
+		}
+	}
+	if err := d.steering.Set(d.asm.rules(d.world)); err != nil {
+		return err
+	}
+	for _, w := range d.workers {
+		d.startWorker(w)
+	}
+	d.askHops()
+	return nil
+}
+
+func attachMode(m config.XDPMode) afxdp.AttachMode {
+	if m == config.XDPGeneric {
+		return afxdp.AttachGeneric
+	}
+	return afxdp.AttachAuto
+}
+
+// stopIO stops the workers and leaves the interfaces.
+func (d *director) stopIO() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.dropIO()
+}
+
+func (d *director) dropIO() error {
+	var errs []error
+	for _, a := range d.attach {
+		errs = append(errs, a.Close())
+	}
+	d.attach = nil
+	for _, w := range d.workers {
+		errs = append(errs, w.stop())
+	}
+	return errors.Join(errs...)
+}
+
+// restartIO follows interfaces that vanished or came back. Sessions stay.
+func (d *director) restartIO() {
+	if err := d.stopIO(); err != nil {
+		d.log.Warn("cannot leave an interface cleanly", "err", err)
+	}
+	if err := d.startIO(); err != nil {
+		d.log.Error("cannot restart packet I/O, trying again", "err", err)
+		return
+	}
+	missing := missingPorts(d.opt.Config.Node.Interfaces, d.world.ports)
+	if len(missing) > 0 {
+		d.log.Error("interface is gone: out of service until it returns", "interfaces", missing)
+		return
+	}
+	d.log.Info("all interfaces in service", "interfaces", d.opt.Config.Node.Interfaces)
+}
+
+// retry repairs what an earlier attempt could not.
+func (d *director) retry() {
+	if len(d.attach) != len(d.world.ports) || d.portsMoved(d.routes.State()) {
+		d.restartIO()
+		return
+	}
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	d.askHops()
+}

@@ -1,0 +1,230 @@
+package director
+
+import (
+	"os"
+	"time"
+
+	"ulvs/conntrack"
+	"ulvs/control"
+	"ulvs/dataplane"
+	"ulvs/lvs"
+	"ulvs/packet"
+)
+
+// Status implements control.Backend.
+func (d *director) Status() control.Status {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	s := control.Status{
+		Name: d.opt.Config.Node.Name, PID: os.Getpid(), Version: d.opt.Version, StartedAt: d.started,
+		UptimeSeconds: int64(time.Since(d.started).Seconds()), ConfigPath: d.opt.ConfigPath,
+		Generation: d.asm.generation, Sessions: d.sessions(), Routing: d.routing(), Verdicts: d.verdicts(),
+	}
+	for _, w := range d.workers {
+		s.Workers = append(s.Workers, d.workerStatus(w))
+	}
+	for i := range d.world.ports {
+		s.Ports = append(s.Ports, d.portStatus(i))
+	}
+	return s
+}
+
+func (d *director) workerStatus(w *worker) control.WorkerStatus {
+	st := w.dp.Stats()
+	_, slept := w.dp.Sleeps()
+	out := control.WorkerStatus{
+		ID: w.id, CPU: w.cpu, Queue: w.id, IO: string(d.opt.Config.Node.IO), Ports: []string{},
+		Generation: st.Generation(), Frames: st.Received(), Batches: st.Batches(),
+		IdleFraction: min(slept.Seconds()/time.Since(d.started).Seconds(), 1),
+	}
+	for i := range d.world.ports {
+		out.Ports = append(out.Ports, d.world.ports[i].name)
+	}
+	return out
+}
+
+func (d *director) portStatus(i int) control.PortStatus {
+	p := &d.world.ports[i]
+	out := control.PortStatus{
+		Name: p.name, MAC: macString(p.link.MAC), MTU: p.link.MTU, LinkUp: p.link.Up, Queues: len(d.workers),
+	}
+	if i < len(d.attach) {
+		out.XDPMode = d.attach[i].Mode.String()
+		if st, err := d.attach[i].Stats(); err == nil {
+			out.SteeredFrames, out.PassedFrames = st.Seen-st.Passed-st.NoSocket, st.Passed+st.NoSocket
+		}
+	}
+	for _, w := range d.workers {
+		if w.set != nil {
+			addQueue(&out, w.set, i)
+		}
+	}
+	return out
+}
+
+func addQueue(out *control.PortStatus, set ioSet, port int) {
+	out.CopyMode = "copy"
+	if set.Info()[port].ZeroCopy {
+		out.CopyMode = "zerocopy"
+	}
+	st := set.Stats()[port]
+	out.RXFrames += st.RX
+	out.TXFrames += st.TX
+	out.TXFull += st.TXFull
+	out.TXErrors += st.TXErrors + st.TXInvalid
+	out.RXDropped += st.KernelRXDropped
+	out.RXRingFull += st.KernelRXRingFull
+	out.FillEmpty += st.KernelFillRingEmpty
+	out.InvalidDescs += st.KernelRXInvalid + st.KernelTXInvalid
+	out.TXRingEmpty += st.KernelTXRingEmpty
+}
+
+func (d *director) sessions() control.Sessions {
+	st := d.table.Stats()
+	out := control.Sessions{
+		Templates: int64(st.Templates), SizeHint: int64(st.Size), MaxConns: int64(st.MaxConns), Bytes: int64(st.Bytes),
+		Grown: st.Grown, Refused: st.Full, ReplyClash: st.ReplyCollisions,
+	}
+	for _, dest := range d.asm.services.Destinations {
+		if dest != nil {
+			out.Active += int64(dest.Load.Active())
+			out.Inactive += int64(dest.Load.Inactive())
+		}
+	}
+	return out
+}
+
+func (d *director) verdicts() []control.Verdict {
+	list := make([]control.Verdict, 0, dataplane.NumCounters)
+	for v := dataplane.Verdict(0); int(v) < dataplane.NumCounters; v++ {
+		if !v.Counts() {
+			continue
+		}
+		sum := uint64(0)
+		for _, w := range d.workers {
+			sum += w.dp.Stats().Verdict(v)
+		}
+		list = append(list, control.Verdict{Name: v.String(), Frames: sum, Drop: v.IsDrop()})
+	}
+	return list
+}
+
+func (d *director) routing() control.Routing {
+	links, routes, neighs := d.world.state.Counts()
+	out := control.Routing{Links: links, Routes: routes, Neighbours: neighs, NextHops: len(d.asm.hops.keys) - 1}
+	for i, h := range d.snapshots.Load().Hops {
+		if i > 0 && h.State != dataplane.HopReady {
+			out.Unresolved++
+		}
+	}
+	return out
+}
+
+// Services implements control.Backend.
+func (d *director) Services() []control.Service {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	snap := d.snapshots.Load()
+	list := []control.Service{}
+	for _, svc := range d.asm.services.Services {
+		if svc == nil || d.asm.services.Service(svc.Key) != svc {
+			continue
+		}
+		out := control.ServiceOf(svc)
+		var sum dataplane.DestStats
+		for _, w := range d.workers {
+			sum.Add(w.dp.Stats().Service(svc.ID))
+		}
+		out.Stats = controlStats(sum)
+		for i := range svc.Destinations {
+			dest := &svc.Destinations[i]
+			out.RealServers[i].Stats = controlStats(d.destStats(dest.ID))
+			out.RealServers[i].NextHop = d.nextHop(snap, dest.ID)
+		}
+		list = append(list, out)
+	}
+	return list
+}
+
+func (d *director) destStats(id lvs.DestID) (sum dataplane.DestStats) {
+	for _, w := range d.workers {
+		sum.Add(w.dp.Stats().Dest(id))
+	}
+	return sum
+}
+
+func controlStats(s dataplane.DestStats) control.Stats {
+	return control.Stats{
+		Conns: s.Conns, InPackets: s.InPackets, OutPackets: s.OutPackets, InBytes: s.InBytes, OutBytes: s.OutBytes,
+	}
+}
+
+func (d *director) nextHop(snap *dataplane.Snapshot, id lvs.DestID) *control.NextHop {
+	if int(id) >= len(snap.Dests) {
+		return nil
+	}
+	hopID := snap.Dests[id].Hop
+	if hopID == 0 || int(hopID) >= len(d.asm.hops.keys) {
+		return &control.NextHop{Address: d.asm.services.Dest(id).Addr, State: "no route"}
+	}
+	key, hop := d.asm.hops.keys[hopID], &snap.Hops[hopID]
+	out := &control.NextHop{Address: key.Addr, Port: d.world.ports[key.Port].name}
+	link, ok := d.world.links.linkOf(key)
+	switch {
+	case !ok:
+		out.State = "no route"
+	case !link.Up:
+		out.State = "link down"
+	case hop.State == dataplane.HopReady:
+		out.State, out.MAC = "resolved", macString(hop.DstMAC())
+	default:
+		out.State = "asking"
+	}
+	if ok {
+		out.Port = link.Name
+	}
+	return out
+}
+
+// Conns implements control.Backend.
+func (d *director) Conns(_ control.ConnFilter, fn func(control.Conn) bool) {
+	now := dataplane.TickOf(time.Since(d.started))
+	d.mu.RLock()
+	services := d.asm.services
+	d.mu.RUnlock()
+	d.table.Walk(func(_ conntrack.Ref, _ *conntrack.Entry, i conntrack.Info) bool {
+		if left := i.Expires(now); left > 0 {
+			return fn(connOf(i, left, services))
+		}
+		return true // over, but not swept yet
+	})
+}
+
+func connOf(i conntrack.Info, left conntrack.Tick, services *lvs.Snapshot) control.Conn {
+	c := control.Conn{
+		Protocol: lvs.ProtoName(i.Proto), State: i.State.String(), Client: i.Client, VIP: i.VIP, RealServer: i.Dest,
+		ExpiresSeconds: int64(left+conntrack.TicksPerSecond-1) / conntrack.TicksPerSecond, Flags: connFlags(i.Flags),
+	}
+	if dest := services.Dest(lvs.DestID(i.DestID)); dest != nil && dest.Addr.Is4() != i.VIP.Addr().Is4() {
+		c.RealServer = dest.AddrPort() // an address of the other family has no room in the entry
+	}
+	return c
+}
+
+func connFlags(f conntrack.Flags) []string {
+	words := []string{}
+	for _, x := range []struct {
+		flag conntrack.Flags
+		word string
+	}{
+		{conntrack.FlagTemplate, "template"}, {conntrack.FlagNAT, "nat"}, {conntrack.FlagTUN, "tun"},
+		{conntrack.FlagNoOutput, "no_output"}, {conntrack.FlagNoReply, "no_reply"}, {conntrack.FlagOnePacket, "one_packet"},
+	} {
+		if f&x.flag != 0 {
+			words = append(words, x.word)
+		}
+	}
+	return words
+}
+
+func macString(mac packet.MAC) string { return mac.String() }

@@ -1,0 +1,91 @@
+package director
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"ulvs/config"
+)
+
+// addVIPs puts the VIPs on an interface where vip_mode is netlink: the one in whose
+// subnet a VIP is, else the first. Addresses that are there already are left alone, then
+// and at the end.
+func (d *director) addVIPs() error {
+	if d.opt.Config.Node.VIPMode != config.VIPNetlink {
+		return nil
+	}
+	var errs []error
+	for _, vip := range d.asm.vips() {
+		link, err := d.linkFor(vip)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		err = netlink.AddrAdd(link, hostAddr(vip))
+		switch {
+		case errors.Is(err, unix.EEXIST):
+		case err != nil:
+			errs = append(errs, fmt.Errorf("add %s to %s: %w", vip, link.Attrs().Name, err))
+		default:
+			d.added = append(d.added, addedVIP{link, vip})
+		}
+	}
+	return errors.Join(errs...)
+}
+
+type addedVIP struct {
+	link netlink.Link
+	vip  netip.Addr
+}
+
+func (d *director) removeVIPs() error {
+	var errs []error
+	for _, a := range d.added {
+		err := netlink.AddrDel(a.link, hostAddr(a.vip))
+		if err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) && !errors.Is(err, unix.ENODEV) {
+			errs = append(errs, fmt.Errorf("remove %s from %s: %w", a.vip, a.link.Attrs().Name, err))
+		}
+	}
+	d.added = nil
+	return errors.Join(errs...)
+}
+
+func (d *director) linkFor(vip netip.Addr) (netlink.Link, error) {
+	names := d.opt.Config.Node.Interfaces
+	name, state := names[0], d.routes.State()
+	if key, ok := state.Lookup(vip); ok && !key.Local {
+		if l, ok := state.Link(key.Link); ok && containsLink(names, l.Name) {
+			name = l.Name
+		}
+	}
+	link, err := netlink.LinkByName(name)
+	if err != nil {
+		return nil, fmt.Errorf("find the interface for %s: %w", vip, err)
+	}
+	return link, nil
+}
+
+func containsLink(names []string, name string) bool {
+	for _, n := range names {
+		if n == name {
+			return true
+		}
+	}
+	return false
+}
+
+// hostAddr is the VIP as keepalived adds it: /32 or /128. Duplicate address detection
+// would keep an IPv6 VIP unusable for a second.
+func hostAddr(vip netip.Addr) *netlink.Addr {
+	bits := vip.BitLen()
+	a := &netlink.Addr{IPNet: &net.IPNet{IP: vip.AsSlice(), Mask: net.CIDRMask(bits, bits)}}
+	if vip.Is6() {
+		a.Flags = unix.IFA_F_NODAD
+	}
+	return a
+}

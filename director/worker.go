@@ -1,0 +1,163 @@
+package director
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"time"
+
+	"ulvs/config"
+	"ulvs/dataplane"
+	"ulvs/dataplane/afxdp"
+	"ulvs/tuning"
+)
+
+// ioSet is a worker's packet I/O, whichever library it is.
+type ioSet interface {
+	dataplane.Queue
+	FD(port int) int
+	Info() []afxdp.PortInfo
+	Stats() []afxdp.PortStats
+	Wake()
+	Close() error
+}
+
+var _ = []ioSet{(*afxdp.Set)(nil), (*afxdp.AsavieSet)(nil)}
+
+// worker is a data plane worker with its thread and queue.
+type worker struct {
+	id   int
+	cpu  int // -1: not pinned
+	dp   *dataplane.Worker
+	set  ioSet         // nil while stopped
+	done chan struct{} // closed when the thread ended; nil while stopped
+}
+
+func (w *worker) wake() {
+	if w.set != nil {
+		w.set.Wake()
+	}
+}
+
+// stop ends the thread, then the queue: frames must not be touched afterwards.
+func (w *worker) stop() error {
+	if w.done != nil {
+		w.dp.Stop()
+		w.wake()
+		<-w.done
+		w.done = nil
+	}
+	if w.set == nil {
+		return nil
+	}
+	set := w.set
+	w.set = nil
+	if err := set.Close(); err != nil {
+		return fmt.Errorf("close the queues of worker %d: %w", w.id, err)
+	}
+	return nil
+}
+
+func (d *director) makeWorkers(n int) {
+	cpus := d.opt.Config.Node.CPUs
+	if len(cpus) == 0 {
+		cpus, _ = tuning.CPUs() // unreadable: workers stay unpinned, as logged below
+	}
+	for id := range n {
+		w := &worker{id: id, cpu: -1, dp: dataplane.NewWorker(dataplane.Options{
+			ID: id, Workers: n, Table: d.table, Snapshots: &d.snapshots, Notices: d.notices, Seed: rand.Uint64(),
+		})}
+		if id < len(cpus) {
+			w.cpu = cpus[id]
+		} else {
+			d.log.Warn("more queues than cores: worker is not pinned", "worker", id, "cores", len(cpus))
+		}
+		d.workers = append(d.workers, w)
+	}
+}
+
+// openQueue opens the worker's sockets and has frames steered to them.
+func (d *director) openQueue(w *worker, ports []port) (err error) {
+	node := &d.opt.Config.Node
+	o := afxdp.Options{Queue: w.id, Frames: node.Frames, Mode: ioMode(node.XDPMode), HugePages: true, Log: d.log}
+	for _, p := range ports {
+		o.Interfaces = append(o.Interfaces, afxdp.Interface{Name: p.name, Index: p.index})
+		if p.link.MTU > smallMTU {
+			o.FrameSize = 4096
+		}
+	}
+	if node.IO == config.IOAsavie {
+		w.set, err = asSet(afxdp.OpenAsavie(o))
+	} else {
+		w.set, err = asSet(afxdp.Open(o))
+	}
+	if err != nil {
+		return err
+	}
+	for i, p := range ports {
+		if err := d.steering.Register(p.index, w.id, w.set.FD(i)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// smallMTU fits a chunk of 2048 bytes with the kernel's headroom and an Ethernet header with a tag.
+const smallMTU = 2048 - afxdp.Headroom - 18
+
+// asSet keeps a nil pointer from becoming a non-nil interface.
+func asSet[T ioSet](set T, err error) (ioSet, error) {
+	if err != nil {
+		return nil, err
+	}
+	return set, nil
+}
+
+func ioMode(m config.XDPMode) afxdp.Mode {
+	switch m {
+	case config.XDPZeroCopy:
+		return afxdp.ModeZeroCopy
+	case config.XDPCopy, config.XDPGeneric:
+		return afxdp.ModeCopy
+	}
+	return afxdp.ModeAuto
+}
+
+func (d *director) startWorker(w *worker) {
+	w.dp.SetQueue(w.set)
+	w.done = make(chan struct{})
+	go d.runWorker(w, w.done)
+}
+
+// runWorker is a worker's thread. The thread is never given back: it ends with the
+// goroutine, and its affinity with it.
+func (d *director) runWorker(w *worker, done chan<- struct{}) {
+	defer close(done)
+	runtime.LockOSThread()
+	if w.cpu >= 0 {
+		if err := tuning.PinThread(w.cpu); err != nil {
+			d.log.Warn("worker is not pinned", "worker", w.id, "err", err)
+		}
+	}
+	d.log.Info("worker started", "worker", w.id, "queue", w.id, "cpu", w.cpu)
+	err := w.dp.Run(context.Background(), dataplane.RunOptions{
+		Spin: spin(d.opt.Config.Node.Idle), Clock: func() time.Duration { return time.Since(d.started) },
+	})
+	if err != nil {
+		select {
+		case d.failures <- err:
+		default: // one restart serves all of them
+		}
+	}
+}
+
+func spin(idle config.Idle) time.Duration {
+	switch idle {
+	case config.IdleSpin:
+		return -1
+	case config.IdlePoll:
+		return 0
+	}
+	return dataplane.SpinDefault
+}
