@@ -3,8 +3,12 @@
 // It is for everybody who looks at bytes from a wire: header views over
 // []byte, one Parse that fills a reusable Parsed, and checksum deltas
 // (RFC 1624). It owns the byte layouts and the reasons a frame is refused.
-// It does no I/O, keeps no state, allocates nothing and never panics,
-// whatever the bytes are.
+// It does no I/O, keeps no state, and on the hot path allocates nothing. Parse
+// and ParseInner never panic, whatever the bytes are; neither does a header view
+// whose Valid said yes.
+//
+// Where a word is said to be in wire form, it is a little-endian load of the wire
+// bytes: nothing is swapped on the hot path, and one's complement sums do not mind.
 package packet
 
 // Frame is one frame borrowed from a queue's memory. Whoever holds it gives it
