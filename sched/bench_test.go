@@ -30,7 +30,7 @@ func someTuples(n int) []packet.Tuple {
 	for i := range tuples {
 		src := netip.AddrFrom4([4]byte{172, 16, byte(r.Uint32()), byte(r.Uint32())})
 		dst := netip.AddrFrom4([4]byte{10, 0, byte(r.Uint32()), byte(r.Uint32())})
-		tuples[i] = packet.Tuple{Src: src.As16(), Dst: dst.As16(), SrcPort: uint16(r.Uint32()), DstPort: 80, Proto: lvs.ProtoTCP}
+		tuples[i] = packet.Tuple{Src: src.As16(), Dst: dst.As16(), SrcPort: uint16(r.Uint32()), DstPort: 80}
 	}
 	return tuples
 }

@@ -28,8 +28,8 @@ const (
 	cacheSweep = 8
 )
 
-// cache remembers which destinations serve a destination address. Its memory is
-// reserved once; the system provides it as it is used. Numbers below 1 are none.
+// cache remembers which destinations serve a destination address. Its memory, 1.8 MB,
+// is reserved once; the system provides it as it is used. Number 0 is none.
 type cache struct {
 	spin // guards the rest
 	*members

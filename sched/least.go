@@ -82,15 +82,17 @@ func (f *field) follow() {
 		unwatch(f.dests)
 		return
 	}
-	const together = 64
 	for pos := range f.dests {
 		f.dests[pos].load.WatchBy(f.watch, pos)
-		if pos%together == together-1 {
+		if pos%followBatch == followBatch-1 {
 			f.settle(true)
 		}
 	}
 	f.settle(false)
 }
+
+// followBatch is how many destinations are played under one hold of the lock.
+const followBatch = 64
 
 func (f *field) settle(more bool) {
 	f.lock()

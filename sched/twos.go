@@ -34,19 +34,22 @@ func (w *twos) update(c *change) error {
 // the first in the list a little more than its share.
 func (w *twos) pick(*packet.Tuple, int64) (lvs.DestID, bool) {
 	u := w.urn.Load()
-	total := u.total()
-	if total == 0 {
+	first, second := -1, -1
+	if u.watch == nil {
+		var shares [maxScan]uint64
+		if total := u.look(&shares); total != 0 {
+			first, second = scan(&shares, w.rand(total+1)), scan(&shares, w.rand(total+1))
+		}
+	} else if total := u.total(); total != 0 {
+		first, second = u.draw(w.rand(total+1), w.rand(total+1))
+	}
+	if first < 0 {
 		return 0, false
 	}
-	r1, r2 := w.rand(total+1), w.rand(total+1)
-	first, second := u.draw(r1, r2)
-	if first < 0 || second < 0 {
-		return 0, false // all went over their thresholds since total
+	one, two := &u.dests[first], &u.dests[second]
+	cost1, cost2 := one.wlcCost(), two.wlcCost()
+	if cost2.below(&cost1) {
+		return two.id, true
 	}
-	d1, d2 := &u.dests[first], &u.dests[second]
-	c1, c2 := d1.wlcCost(), d2.wlcCost()
-	if c2.below(&c1) {
-		return d2.id, true
-	}
-	return d1.id, true
+	return one.id, true
 }

@@ -38,22 +38,28 @@ func (u *urn) follow() {
 	}
 	for pos := range u.dests {
 		u.dests[pos].load.WatchBy(u.watch, pos)
+		if pos%followBatch == followBatch-1 {
+			u.total()
+		}
 	}
 	u.total()
 }
 
-// total is the sum of the usable weights.
-func (u *urn) total() (sum uint64) {
-	if u.watch == nil {
-		for i := range u.dests {
-			sum += u.dests[i].share()
-		}
-		return sum
-	}
+// total is the sum of the usable weights of a long list.
+func (u *urn) total() uint64 {
 	u.lock()
 	u.watch.Drain(u.refresh)
-	sum = u.sum
+	sum := u.sum
 	u.unlock()
+	return sum
+}
+
+// look is total for a short list: it notes the shares, for both draws to see the same.
+func (u *urn) look(shares *[maxScan]uint64) (sum uint64) {
+	for i := range u.dests {
+		shares[i] = u.dests[i].share()
+		sum += shares[i]
+	}
 	return sum
 }
 
@@ -65,13 +71,20 @@ func (d *dest) share() uint64 {
 	return uint64(d.weight)
 }
 
-// draw returns for each number the first position at which the running sum of
-// the weights reaches it, and the last usable one for a number beyond the sum, which a change
-// since total can make. -1: nobody is usable.
-func (u *urn) draw(r1, r2 uint64) (first, second int) {
-	if u.watch == nil {
-		return u.scan(r1), u.scan(r2)
+// scan returns the first position at which the running sum reaches r, and at
+// least 1. r is at most the sum.
+func scan(shares *[maxScan]uint64, r uint64) int {
+	at, sum := 0, shares[0]
+	for sum < max(r, 1) {
+		at++
+		sum += shares[at]
 	}
+	return at
+}
+
+// draw is scan for two numbers over a long list. The sum may have shrunk since
+// total: then the number is cut to it. -1: nobody is usable any more.
+func (u *urn) draw(r1, r2 uint64) (first, second int) {
 	first, second = -1, -1
 	u.lock()
 	if u.sum != 0 {
@@ -79,21 +92,6 @@ func (u *urn) draw(r1, r2 uint64) (first, second int) {
 	}
 	u.unlock()
 	return first, second
-}
-
-func (u *urn) scan(r uint64) int {
-	last := -1
-	for i := range u.dests {
-		share := u.dests[i].share()
-		if share == 0 {
-			continue
-		}
-		if last = i; share >= r {
-			break
-		}
-		r -= share
-	}
-	return last
 }
 
 // find descends the Fenwick tree to the first position whose running sum is at

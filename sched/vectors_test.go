@@ -181,7 +181,7 @@ func (r *replay) step(i int, step vectorStep) {
 }
 
 func (r *replay) request(i int, step vectorStep) {
-	tuple := packet.Tuple{Src: step.Src.As16(), Dst: step.Dst.As16(), SrcPort: step.Sport, DstPort: 80, Proto: lvs.ProtoTCP}
+	tuple := packet.Tuple{Src: step.Src.As16(), Dst: step.Dst.As16(), SrcPort: step.Sport, DstPort: 80}
 	r.random = step.Rnd
 	got, want := "none", "none"
 	if step.Expect != nil {
