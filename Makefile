@@ -1,0 +1,57 @@
+# ulvs. Two commands matter on a fresh machine: make demo, make test. Both become root
+# by themselves and install what is missing; everything else here needs only Go.
+
+GO      ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+FUZZTIME ?= 5s
+BENCH   ?= .
+export CGO_ENABLED = 0
+
+.PHONY: all build demo test check race fuzz unit lab bench bench-save generate install clean help
+
+all: build
+
+build: ## build bin/ulvs, one static binary
+	$(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/ulvs ./cmd/ulvs
+
+demo: ## real HTTP and UDP through DR, NAT and TUN in a lab of namespaces (IPV6=1: over IPv6)
+	@test/demo/demo.sh
+
+test: ## every test there is: static, unit, race, fuzz smoke, lab with real AF_XDP
+	@test/all.sh
+
+check: ## static: gofmt, vet, staticcheck, architecture, sizes
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "not gofmt'ed:"; echo "$$unformatted"; exit 1; }
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+	$(GO) test ./test/arch ./test/tidy
+
+unit: ## tests that need no root
+	$(GO) test ./...
+
+race: ## the same under the race detector
+	CGO_ENABLED=1 $(GO) test -race -short -shuffle=on ./...
+
+fuzz: ## every fuzz target for FUZZTIME each
+	@FUZZTIME=$(FUZZTIME) test/fuzz.sh
+
+lab: build ## tests in namespaces with real AF_XDP; needs root
+	ULVS_REQUIRE=netns,afxdp $(GO) test -count=1 ./test/... ./dataplane/afxdp ./route
+
+bench: ## benchmarks; BENCH=regexp
+	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./packet ./sched ./conntrack ./dataplane
+
+bench-save: ## the figures of bench/baseline, measured anew (quiet machine, five minutes)
+	$(GO) test -run '^$$' -bench 'Worker|Generator' -benchmem -count 5 ./dataplane | tee bench/baseline/dataplane.txt
+
+generate: ## compile the BPF programs (needs clang); the objects are committed
+	$(GO) generate ./...
+
+install: build ## install bin/ulvs to PREFIX (default /usr/local)
+	install -D -m 0755 bin/ulvs $(DESTDIR)$(or $(PREFIX),/usr/local)/bin/ulvs
+
+clean: ## remove what was built
+	rm -rf bin
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

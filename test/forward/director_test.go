@@ -1,0 +1,241 @@
+package forward
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"ulvs/control"
+	"ulvs/internal/testutil"
+	"ulvs/lvs"
+	"ulvs/test/lab"
+	"ulvs/test/lab/labtest"
+)
+
+// binary is the ulvs under test, built by TestMain.
+var binary string
+
+func TestMain(m *testing.M) {
+	lab.RunHelper()
+	os.Exit(run(m))
+}
+
+func run(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "ulvs-forward")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	binary = filepath.Join(dir, "ulvs")
+	build := exec.Command("go", "build", "-o", binary, "ulvs/cmd/ulvs")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "build ulvs: %v\n%s", err, out)
+		return 1
+	}
+	return m.Run()
+}
+
+// director is a running ulvs.
+type director struct {
+	tb     testing.TB
+	lab    *lab.Lab
+	name   string
+	cmd    *exec.Cmd
+	log    *bytes.Buffer
+	client *control.Client
+	ended  chan error
+	kernel uint64 // packets the kernel had forwarded before
+}
+
+// start runs ulvs in a director's namespace and returns when it forwards.
+func start(tb testing.TB, l *lab.Lab, c lab.ConfigOptions) *director {
+	tb.Helper()
+	if c.Director == "" {
+		c.Director = "d1"
+	}
+	file := filepath.Join(tb.TempDir(), "ulvs.toml")
+	if err := os.WriteFile(file, []byte(l.Config(c)), 0o600); err != nil {
+		tb.Fatal(err)
+	}
+	d := &director{
+		tb: tb, lab: l, name: c.Director, log: &bytes.Buffer{}, ended: make(chan error, 1),
+		client: control.NewClient(l.ControlSocket(c.Director)), kernel: forwardedByKernel(tb, l, c.Director),
+	}
+	d.cmd = l.Command(c.Director, binary, "run", file)
+	d.cmd.Stderr = d.log
+	if err := d.cmd.Start(); err != nil {
+		tb.Fatal(err)
+	}
+	go func() { d.ended <- d.cmd.Wait() }()
+	tb.Cleanup(d.stop)
+	d.awaitReady()
+	return d
+}
+
+// awaitReady waits until ulvs answers and every next hop of a real server is resolved.
+func (d *director) awaitReady() {
+	d.tb.Helper()
+	testutil.Await(d.tb, "director to forward", func() bool {
+		select {
+		case err := <-d.ended:
+			d.ended <- err
+			d.tb.Fatalf("ulvs ended: %v\n%s", err, d.log)
+		default:
+		}
+		st, err := d.client.Status(context.Background())
+		return err == nil && st.Routing.NextHops > 0 && st.Routing.Unresolved == 0
+	})
+}
+
+// stop ends ulvs with SIGTERM and wants it to end well.
+func (d *director) stop() {
+	if d.cmd.ProcessState != nil {
+		return
+	}
+	_ = d.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case err := <-d.ended:
+		d.ended <- err
+		if err != nil {
+			d.tb.Errorf("ulvs ended with %v", err)
+		}
+	case <-time.After(15 * time.Second):
+		_ = d.cmd.Process.Kill()
+		d.tb.Error("ulvs did not end within 15 s of SIGTERM")
+	}
+	if d.tb.Failed() {
+		d.tb.Logf("log of ulvs:\n%s", d.log)
+	}
+}
+
+// kill ends ulvs as a crash would.
+func (d *director) kill() {
+	d.tb.Helper()
+	if err := d.cmd.Process.Kill(); err != nil {
+		d.tb.Fatal(err)
+	}
+	err := <-d.ended
+	d.ended <- err
+	if exit := (&exec.ExitError{}); !errors.As(err, &exit) {
+		d.tb.Fatalf("ulvs ended with %v, want killed", err)
+	}
+}
+
+func (d *director) status() control.Status {
+	d.tb.Helper()
+	st, err := d.client.Status(context.Background())
+	if err != nil {
+		d.tb.Fatal(err)
+	}
+	return st
+}
+
+func (d *director) verdict(name string) uint64 {
+	d.tb.Helper()
+	for _, v := range d.status().Verdicts {
+		if v.Name == name {
+			return v.Frames
+		}
+	}
+	d.tb.Fatalf("no verdict is called %s", name)
+	return 0
+}
+
+// proveCarrier fails unless ulvs carried at least n frames through AF_XDP and the kernel
+// forwarded none.
+func (d *director) proveCarrier(n int) {
+	d.tb.Helper()
+	st := d.status()
+	var rx, tx uint64
+	for _, p := range st.Ports {
+		rx += p.RXFrames
+		tx += p.TXFrames
+	}
+	if rx < uint64(n) || tx < uint64(n) {
+		d.tb.Errorf("AF_XDP received %d and sent %d frames, want at least %d", rx, tx, n)
+	}
+	if now := forwardedByKernel(d.tb, d.lab, d.name); now != d.kernel {
+		d.tb.Errorf("the kernel forwarded %d packets", now-d.kernel)
+	}
+}
+
+// forwardedByKernel reads the kernel's counters of forwarded packets, both families.
+func forwardedByKernel(tb testing.TB, l *lab.Lab, ns string) (sum uint64) {
+	tb.Helper()
+	err := l.Do(ns, func() error {
+		v4, err := os.ReadFile("/proc/thread-self/net/snmp")
+		if err != nil {
+			return err
+		}
+		v6, err := os.ReadFile("/proc/thread-self/net/snmp6")
+		if err != nil {
+			return err
+		}
+		sum = columnOf(string(v4), "Ip:", "ForwDatagrams") + lineOf(string(v6), "Ip6OutForwDatagrams")
+		return nil
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return sum
+}
+
+// columnOf reads a counter of /proc/net/snmp: a line of names, then one of values.
+func columnOf(text, prefix, name string) uint64 {
+	var names []string
+	for line := range strings.Lines(text) {
+		f := strings.Fields(line)
+		if len(f) == 0 || f[0] != prefix {
+			continue
+		}
+		if names == nil {
+			names = f
+			continue
+		}
+		for i := range names {
+			if names[i] == name {
+				n, _ := strconv.ParseUint(f[i], 10, 64)
+				return n
+			}
+		}
+	}
+	return 0
+}
+
+func lineOf(text, name string) uint64 {
+	for line := range strings.Lines(text) {
+		if f := strings.Fields(line); len(f) == 2 && f[0] == name {
+			n, _ := strconv.ParseUint(f[1], 10, 64)
+			return n
+		}
+	}
+	return 0
+}
+
+// methods and families are what every test of forwarding goes through.
+var methods = []lvs.Method{lvs.MethodDR, lvs.MethodNAT, lvs.MethodTUN}
+
+func target(l *lab.Lab, m lvs.Method, v6 bool, port uint16) netip.AddrPort {
+	a := l.Addresses()
+	return netip.AddrPortFrom(a.VIP(m).Family(v6), port)
+}
+
+// newLab is a lab with its servers running.
+func newLab(tb testing.TB, o lab.Options) *lab.Lab {
+	tb.Helper()
+	l := labtest.Up(tb, o)
+	labtest.Serve(tb, l)
+	return l
+}
