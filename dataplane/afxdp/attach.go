@@ -119,7 +119,8 @@ func (a *Attachment) Close() error {
 }
 
 // Register makes the socket fd the one that gets the frames of the interface's
-// RX queue. Closing the socket takes it out again.
+// RX queue; it must be bound to that very queue, or the kernel drops what is
+// redirected to it. Closing the socket takes it out again.
 func (s *Steering) Register(ifindex, queue, fd int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -82,6 +82,7 @@ func BenchmarkSteer(b *testing.B) {
 		{"service", f4(plain4(cli4, svc4, 6, tcp(999, 80))), ""},
 		{"held VIP", f4(plain4(cli4, held4, 6, tcp(999, 80))), ""},
 		{"ssh to a service's address", f4(plain4(cli4, svc4, 6, tcp(999, 22))), ""},
+		{"LLDP", join(ether(macGroup, macThem, 0x88cc), make([]byte, 46)), ""},
 		{"stranger", f4(plain4(cli4, strange4, 6, tcp(999, 22))), ""},
 		{"NAT reply v6", f6(ip6(real6, cli6, 6, tcp(8080, 999))), ""},
 	} {

@@ -22,7 +22,8 @@ type Rules struct {
 	Services []Rule
 	// Replies are the real servers of NAT services, matched on the source
 	// unless the packet is for one of Locals, and on the destination inside
-	// an ICMP error. For errors about TUN packets add {real server, 0, 4 or 41}.
+	// an ICMP error unless one of Locals sent that. To get errors about TUN
+	// packets add {real server, 0, 4}, or 41 or 47, whatever the outer source.
 	Replies []Rule
 	// VIPs are held in userspace: all traffic to them is ours, and ARP and
 	// neighbour discovery that ask for them or claim them.

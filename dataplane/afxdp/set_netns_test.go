@@ -283,3 +283,26 @@ func TestWaitWakesSleepsAndEnds(t *testing.T) {
 		q.Wake()
 	})
 }
+
+func TestAnInterfaceThatReturnsIsServedAgain(t *testing.T) {
+	each(t, func(t *testing.T, b backend) {
+		w := newWire(t, "a", 1)
+		st := attachAll(t, w)
+		q := b.openOn(t, st, Options{}, w)
+		l, _ := netlink.LinkByName(w.near.Name)
+		if err := netlink.LinkDel(l); err != nil {
+			t.Fatal(err)
+		}
+		old := st.attached[w.near.Index]
+		if err := errors.Join(old.Close(), q.Close()); err != nil {
+			t.Fatalf("close what was on the lost interface: %v", err)
+		}
+		w = newWire(t, "a", 1)
+		if _, err := st.Attach(w.near, AttachAuto); err != nil {
+			t.Fatal(err)
+		}
+		q = b.openOn(t, st, Options{}, w)
+		w.inject(t, w.udpFrame(testVIP, 1, 2, "back again"))
+		recvOne(t, q, make([]packet.Frame, 1))
+	})
+}

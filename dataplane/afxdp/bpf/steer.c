@@ -162,12 +162,17 @@ noinline int match(const struct addr *a, u32 port, u32 proto, u32 kind)
 	return map_lookup(&rules, &r) != 0;
 }
 
+inline int has_ports(u32 proto)
+{
+	return proto == TCP || proto == UDP || proto == SCTP;
+}
+
 inline int parse_ports(void *data, void *end, struct flow *f)
 {
 	u16 *ports;
 
 	f->sport = f->dport = 0;
-	if (f->later || (f->proto != TCP && f->proto != UDP && f->proto != SCTP))
+	if (f->later || !has_ports(f->proto))
 		return 1;
 	ports = data + f->off;
 	if ((void *)(ports + 2) > end)
@@ -243,7 +248,8 @@ noinline int parse(void *data, void *end, u32 off, u32 v6, struct flow *f)
 
 // ours_inner: is the packet that an ICMP error complains about one of ours?
 // It went out with a service as its source, or was forwarded to a NAT real
-// server; what this host sent to a real server itself is the kernel's.
+// server. What this host itself sent to a real server's port (health checks) is
+// the kernel's, but a tunnel to one leaves with an address of this host.
 noinline int ours_inner(void *data, void *end, u32 off, u32 v6)
 {
 	struct flow f = {};
@@ -256,7 +262,7 @@ noinline int ours_inner(void *data, void *end, u32 off, u32 v6)
 		return 1;
 	if (s & F_SERVICE && match(&f.src, f.sport, f.proto, R_SERVICE))
 		return 1;
-	if (s & F_LOCAL)
+	if (s & F_LOCAL && has_ports(f.proto))
 		return 0;
 	d = flags_of(&f.dst);
 	if (d & F_REPLY_ALL)
