@@ -7,4 +7,5 @@
 package decap
 
 // The object carries BTF (the maps need it) and no DWARF, so it names no machine.
-//go:generate go tool bpf2go -cc clang-14 -strip llvm-strip-14 -target bpfel -go-package decap program bpf/decap.c -- -O2 -Wall -Werror -I/usr/include/x86_64-linux-gnu
+//go:generate -command bpf go tool bpf2go -cc clang-14 -strip llvm-strip-14 -target bpfel -go-package decap
+//go:generate bpf program bpf/decap.c -- -O2 -Wall -Werror -I/usr/include/x86_64-linux-gnu
