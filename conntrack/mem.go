@@ -2,6 +2,7 @@ package conntrack
 
 import (
 	"fmt"
+	"sync/atomic"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -21,24 +22,28 @@ type memory struct {
 // area is the address range under one array; raw is nil on the heap.
 type area struct {
 	raw       []byte
-	populated int // bytes faulted in ahead of use; the populating goroutine's
+	populated atomic.Int64 // bytes faulted in ahead of use; one goroutine writes
 }
 
-// array returns n zeroed elements and the area they lie in.
+// ready is the bytes populated so far.
+func (a *area) ready() int { return int(a.populated.Load()) }
+
+// array returns n zeroed elements and sets the area they lie in.
 //
 // The unsafe here turns mapped bytes into elements. It holds because T is made of uint64
 // words only (no pointers, any bits valid), the mapping starts on a page, is as long as n
 // elements, and stays mapped until close, after which the caller uses no element.
-func array[T any](m *memory, n int) ([]T, area, error) {
+func array[T any](m *memory, a *area, n int) ([]T, error) {
 	if m.heap {
-		return make([]T, n), area{}, nil
+		return make([]T, n), nil
 	}
 	var t T
 	raw, err := m.reserve(n * int(unsafe.Sizeof(t)))
 	if err != nil {
-		return nil, area{}, err
+		return nil, err
 	}
-	return unsafe.Slice((*T)(unsafe.Pointer(unsafe.SliceData(raw))), n), area{raw: raw}, nil
+	a.raw = raw
+	return unsafe.Slice((*T)(unsafe.Pointer(unsafe.SliceData(raw))), n), nil
 }
 
 // reserve maps size bytes of zeroes without committing them, starting at a huge page's boundary.
@@ -70,19 +75,18 @@ func (m *memory) close() error {
 	return first
 }
 
-// populate faults in up to pieces huge-page-sized pieces of the first want bytes and reports
-// whether all of want is there. It changes no contents, so it may run beside any use.
-func (a *area) populate(want, pieces int) bool {
+// populate faults in up to pieces huge-page-sized pieces of the first want bytes. It
+// changes no contents, so it may run beside any use.
+func (a *area) populate(want, pieces int) {
 	want = min(want, len(a.raw))
-	for ; a.populated < want && pieces > 0; pieces-- {
-		end := min(a.populated+hugePage, len(a.raw))
-		if err := unix.Madvise(a.raw[a.populated:end], unix.MADV_POPULATE_WRITE); err != nil {
-			a.populated = len(a.raw) // before Linux 5.14, or no memory: pages come when used
-			return true
+	for ; a.ready() < want && pieces > 0; pieces-- {
+		from := a.ready()
+		to := min(from+hugePage, len(a.raw))
+		if err := unix.Madvise(a.raw[from:to], unix.MADV_POPULATE_WRITE); err != nil {
+			return // before Linux 5.14, or no memory: pages come when used
 		}
-		a.populated = end
+		a.populated.Store(int64(to))
 	}
-	return a.populated >= want
 }
 
 // wide returns the entry6 that e is the head of.

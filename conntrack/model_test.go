@@ -175,7 +175,7 @@ func checkIndex(t *testing.T, table *Table) {
 	for _, p := range []*part{&table.v4, &table.v6} {
 		depth, _ := p.level()
 		linked, over := 0, 0
-		for b := range p.buckets[:2<<depth] {
+		for b := range p.buckets[:min(2<<depth, len(p.buckets))] {
 			bk := &p.buckets[b]
 			head := bk.head.Load()
 			if head&(headLock|headSplit) != 0 {

@@ -52,17 +52,17 @@ func (p *part) init(m *memory, s sizes) error {
 	p.state.Store(uint64(s.base) << levelShift)
 	var err error
 	if s.v6 {
-		p.broad, p.entryArea, err = array[entry6](m, s.entries)
+		p.broad, err = array[entry6](m, &p.entryArea, s.entries)
 	} else {
-		p.narrow, p.entryArea, err = array[Entry](m, s.entries)
+		p.narrow, err = array[Entry](m, &p.entryArea, s.entries)
 	}
 	if err != nil {
 		return fmt.Errorf("entries: %w", err)
 	}
-	if p.buckets, p.bucketArea, err = array[bucket](m, 1<<s.maxDepth); err != nil {
+	if p.buckets, err = array[bucket](m, &p.bucketArea, 1<<s.maxDepth); err != nil {
 		return fmt.Errorf("index: %w", err)
 	}
-	if p.pool.buckets, p.overArea, err = array[bucket](m, s.overflowSize()); err != nil {
+	if p.pool.buckets, err = array[bucket](m, &p.overArea, s.overflowSize()); err != nil {
 		return fmt.Errorf("overflow buckets: %w", err)
 	}
 	return nil

@@ -66,10 +66,13 @@ func (p *part) stats(s *Stats) {
 	s.Overflow += int(p.pool.inUse.Load())
 	s.Grown += p.grown.Load()
 	s.Entries += entries
-	s.Capacity += buckets * slotsPerBucket
-	if entries > 0 {
-		s.Bytes += (buckets+over)*bucketSize + entries*p.stride()
+	if entries == 0 && p.v6 {
+		return // nothing of it was ever touched
 	}
+	s.Capacity += buckets * slotsPerBucket
+	used := (buckets+over)*bucketSize + entries*p.stride()
+	s.Bytes += used
+	s.Ahead += max(0, p.entryArea.ready()+p.bucketArea.ready()+p.overArea.ready()-used)
 }
 
 // Span returns how many entries a full sweep looks at, for the caller to choose

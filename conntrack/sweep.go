@@ -18,8 +18,8 @@ const sweepChunk = 64
 // splitsPerAdvance lets a doubling end even when nothing is inserted.
 const splitsPerAdvance = 8
 
-// Advance goes on with the sweep that all workers share, looking at up to budget entries (rounded
-// up to chunks), at none twice, and calls s for those past their time.
+// Advance goes on with the sweep that all workers share, looking at about budget entries (rounded
+// up to chunks of 64, at most Span), and calls s for those past their time.
 func (h *Handle) Advance(now Tick, budget int, s Sweeper) {
 	t := h.t
 	t.v4.help(&h.v4.cache, splitsPerAdvance)

@@ -1,0 +1,159 @@
+package conntrack
+
+import (
+	"errors"
+	"sync"
+	"testing"
+)
+
+func TestBadOptionsAreNamed(t *testing.T) {
+	for _, o := range []Options{{Bits: 7}, {Bits: 28}, {MaxConns: -1}, {MaxConns: 1 << 28}, {Workers: -1}, {Workers: 1025}} {
+		if table, err := New(o); !errors.Is(err, ErrOptions) {
+			t.Errorf("%+v: %v", o, err)
+			_ = table.Close()
+		}
+	}
+}
+
+func TestCloseTwiceIsCloseOnce(t *testing.T) {
+	table := newTable(t, Options{Bits: MinBits})
+	if table.Close() != nil || table.Close() != nil {
+		t.Error("close")
+	}
+	table.Walk(func(Ref, *Entry, Info) bool { t.Error("a closed table has conns"); return false })
+}
+
+func TestMaxConnsRefusesAndCounts(t *testing.T) {
+	for _, limit := range []int{1, 10, 1000, 20_000} {
+		table := newTable(t, Options{Bits: MinBits, Heap: true, MaxConns: limit})
+		h := table.Worker(0)
+		var last Ref
+		for i := range limit {
+			last = mustInsert(t, h, flow(uint64(i), i%2 == 0, FlagNAT), 0)
+		}
+		s := flow(uint64(limit), false, 0)
+		for range 3 {
+			if _, res := h.Insert(&s, 0); res != Full {
+				t.Fatalf("conn %d of %d: %v", limit+1, limit, res)
+			}
+		}
+		h.Delete(last)
+		mustInsert(t, h, s, 0)
+		h.Quiesce()
+		if st := table.Stats(); st.Full != 3 || st.Conns != limit || st.MaxConns != limit {
+			t.Errorf("%+v", st)
+		}
+	}
+}
+
+func TestMaxConnsHoldsForAllWorkersTogether(t *testing.T) {
+	const limit, workers = 5000, 4
+	table := newTable(t, Options{Bits: MinBits, Heap: true, MaxConns: limit, Workers: workers})
+	var wg sync.WaitGroup
+	for w := range workers {
+		h := table.Worker(w)
+		wg.Go(func() {
+			defer h.Park()
+			for i := range 2 * limit / workers {
+				h.Insert(new(flow(uint64(w<<16+i), false, 0)), 0)
+				h.Quiesce()
+			}
+		})
+	}
+	wg.Wait()
+	if n := table.Stats().Conns; n > limit || n < limit-limit/16 {
+		t.Errorf("%d conns, want at most %d and not much fewer", n, limit)
+	}
+}
+
+func TestATakenReplyKeyMakesAForwardOnlyConn(t *testing.T) {
+	for _, v6 := range []bool{false, true} {
+		table := newTable(t, Options{Bits: MinBits, Heap: true})
+		h := table.Worker(0)
+		a, b := flow(1, v6, FlagNAT), flow(1, v6, FlagNAT)
+		b.L4 ^= 1 << 20 // another service, the same client port and real server
+		ra, rb := mustInsert(t, h, a, 0), mustInsert(t, h, b, 0)
+		reply := a.replyKey()
+		if lookup(t, h, &reply) != ra|refReply || lookup(t, h, &b.Key) != rb || lookup(t, h, &a.Key) != ra {
+			t.Error("the first has both keys, the second its forward key")
+		}
+		if table.Entry(ra).Flags()&FlagNoReply != 0 || table.Entry(rb).Flags()&FlagNoReply == 0 {
+			t.Error("flags")
+		}
+		h.Delete(rb)
+		if lookup(t, h, &reply) != ra|refReply {
+			t.Error("deleting the second took the first one's reply key")
+		}
+		h.Delete(ra)
+		h.Quiesce()
+		if st := table.Stats(); lookup(t, h, &reply) != 0 || st.ReplyCollisions != 1 || st.Conns != 0 {
+			t.Errorf("%+v", st)
+		}
+		checkIndex(t, table)
+	}
+}
+
+func TestAFullEntryArrayRefusesAndRecovers(t *testing.T) {
+	table := newTable(t, Options{Bits: MinBits, Heap: true, entries: 100})
+	h := table.Worker(0)
+	var refs []Ref
+	for i := range uint64(200) {
+		if r, res := h.Insert(new(flow(i, false, FlagNAT)), 0); res == Inserted {
+			refs = append(refs, r)
+		}
+	}
+	if len(refs) != 99 {
+		t.Errorf("%d conns in 99 entries", len(refs))
+	}
+	for _, r := range refs {
+		h.Delete(r)
+	}
+	for range 20 {
+		h.Quiesce()
+	}
+	for i := range uint64(99) {
+		mustInsert(t, h, flow(1000+i, false, FlagNAT), 0)
+	}
+	checkIndex(t, table)
+}
+
+// TestAnEmptyOverflowPoolFailsInsertsOnly: splits go on without it (conntab.md trap 7).
+func TestAnEmptyOverflowPoolFailsInsertsOnly(t *testing.T) {
+	table := newTable(t, Options{Bits: MinBits, Heap: true, over: 4})
+	h := table.Worker(0)
+	have, full := map[uint64]Ref{}, 0
+	for i := range uint64(40_000) {
+		r, res := h.Insert(new(flow(i, false, [2]Flags{0, FlagNAT}[i%2])), 0)
+		switch res {
+		case Inserted:
+			have[i] = r
+		case Full:
+			full++
+		}
+		h.Quiesce()
+	}
+	st := table.Stats()
+	if full == 0 || st.Grown < 5 || int(st.Full) != full || st.Conns != len(have) {
+		t.Errorf("%d full, %d inserted, %+v", full, len(have), st)
+	}
+	for i, r := range have {
+		s := flow(i, false, 0)
+		if lookup(t, h, &s.Key) != r {
+			t.Fatalf("conn %d is lost", i)
+		}
+	}
+	checkIndex(t, table)
+}
+
+func TestGrowthPastTheConfiguredSizeRefusesNothing(t *testing.T) {
+	table := newTable(t, Options{Bits: MinBits})
+	h := table.Worker(0)
+	const n = 100_000 // 400 times the size
+	for i := range uint64(n) {
+		mustInsert(t, h, flow(i, i%2 == 0, FlagNAT), 0)
+	}
+	h.Quiesce()
+	if st := table.Stats(); st.Conns != n || st.Size != 256 || st.Full != 0 || st.Slots*4 > st.Capacity*3+400 {
+		t.Errorf("%+v", st)
+	}
+}
