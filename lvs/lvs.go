@@ -160,7 +160,7 @@ type Destination struct {
 	Weight  int32 // 0: quiesced, no new sessions
 	Upper   uint32
 	Lower   uint32
-	Load    *Load // set by Build; shared by every Snapshot that names the destination
+	Load    *Load `json:"-"` // set by Build; shared by every Snapshot that names the destination
 	Removed bool  // no longer configured, but sessions still refer to it
 }
 

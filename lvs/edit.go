@@ -1,0 +1,146 @@
+package lvs
+
+import (
+	"errors"
+	"slices"
+	"syscall"
+)
+
+// EditOp is a command of ipvsadm that changes something.
+type EditOp uint8
+
+// The commands, by ipvsadm's letter.
+const (
+	EditNone       EditOp = iota
+	EditAddService        // -A
+	EditSetService        // -E
+	EditDelService        // -D
+	EditAddDest           // -a
+	EditSetDest           // -e
+	EditDelDest           // -d
+	EditFlush             // -C
+	EditZero              // -Z, of one service if Key is given
+	EditTimeouts          // --set
+	EditStartSync         // --start-daemon
+	EditStopSync          // --stop-daemon
+)
+
+// Edit is one change to what runs, as ipvsadm makes them. Fields that its Op does not
+// name are ignored.
+type Edit struct {
+	Op       EditOp      `json:"op"`
+	Key      ServiceKey  `json:"key"`
+	Service  Service     `json:"service"`     // EditAddService, EditSetService: all but Key and Destinations
+	Dest     Destination `json:"destination"` // EditAddDest, EditSetDest; EditDelDest: Addr and Port
+	Timeouts [3]int      `json:"timeouts"`    // EditTimeouts: seconds of tcp, tcpfin, udp; 0 keeps
+	Sync     SyncDaemon  `json:"sync"`        // EditStartSync, EditStopSync
+}
+
+// SyncDaemon is a sync daemon as ipvsadm --start-daemon has it.
+type SyncDaemon struct {
+	Role      string `json:"role"` // master or backup
+	Interface string `json:"interface"`
+	SyncID    int    `json:"sync_id"`
+	MaxLen    int    `json:"max_len_bytes"` // 0: the interface's MTU decides
+	Group     string `json:"group"`
+	Port      int    `json:"port"`
+	TTL       int    `json:"ttl"`
+}
+
+// EditError is why an Edit was refused: the error number that a kernel answers with,
+// for which ipvsadm has its words.
+type EditError struct {
+	Op    EditOp
+	Errno syscall.Errno
+}
+
+// Error returns the kernel's words; ipvsadm's are the front end's.
+func (e *EditError) Error() string { return e.Errno.Error() }
+
+// Is makes errors.Is work with error numbers.
+func (e *EditError) Is(target error) bool { return errors.Is(e.Errno, target) }
+
+// ApplyTo returns services as the edit leaves them; the argument is not changed. Errors are
+// EditErrors with the number of ip_vs_ctl.c. EditZero and the ops about timeouts and daemons
+// change no service; EditZero still checks that its service exists.
+func (e *Edit) ApplyTo(services []Service) ([]Service, error) {
+	at := slices.IndexFunc(services, func(s Service) bool { return s.Key == e.Key })
+	switch e.Op {
+	case EditAddService:
+		if at >= 0 {
+			return nil, e.fail(syscall.EEXIST)
+		}
+		s := e.Service
+		s.Key, s.Destinations = e.Key, nil
+		return append(slices.Clip(services), s), nil
+	case EditFlush:
+		return nil, nil
+	case EditTimeouts, EditStartSync, EditStopSync:
+		return services, nil
+	case EditZero:
+		if at < 0 && e.Key != (ServiceKey{}) {
+			return nil, e.fail(syscall.ESRCH)
+		}
+		return services, nil
+	}
+	if at < 0 {
+		return nil, e.fail(syscall.ESRCH)
+	}
+	return e.applyAt(slices.Clone(services), at)
+}
+
+// applyAt changes the service at, in place.
+func (e *Edit) applyAt(services []Service, at int) ([]Service, error) {
+	s := &services[at]
+	switch e.Op {
+	case EditDelService:
+		return slices.Delete(services, at, at+1), nil
+	case EditSetService:
+		next := e.Service
+		next.Key, next.Destinations = s.Key, s.Destinations
+		*s = next
+		return services, nil
+	}
+	if err := e.applyDest(s); err != nil {
+		return nil, err
+	}
+	return services, nil
+}
+
+func (e *Edit) applyDest(s *Service) error {
+	d := slices.IndexFunc(s.Destinations, func(d Destination) bool { return d.AddrPort() == e.Dest.AddrPort() })
+	if e.Op == EditAddDest && d >= 0 {
+		return e.fail(syscall.EEXIST)
+	}
+	if e.Op != EditAddDest && d < 0 {
+		return e.fail(syscall.ENOENT)
+	}
+	if e.Op == EditDelDest {
+		s.Destinations = slices.Delete(slices.Clone(s.Destinations), d, d+1)
+		return nil
+	}
+	if err := e.checkDest(s); err != nil {
+		return err
+	}
+	if e.Op == EditSetDest {
+		s.Destinations = slices.Clone(s.Destinations)
+		s.Destinations[d] = e.Dest
+		return nil
+	}
+	s.Destinations = slices.Insert(slices.Clone(s.Destinations), 0, e.Dest) // the kernel's list head
+	return nil
+}
+
+// checkDest is ip_vs_add_dest's and the netlink layer's judgement of a destination.
+func (e *Edit) checkDest(s *Service) error {
+	d := &e.Dest
+	if d.Weight < 0 || d.Lower > d.Upper {
+		return e.fail(syscall.ERANGE)
+	}
+	if d.Addr.Is4() != s.Key.Addr.Is4() && d.Method != MethodTUN {
+		return e.fail(syscall.EINVAL)
+	}
+	return nil
+}
+
+func (e *Edit) fail(errno syscall.Errno) error { return &EditError{e.Op, errno} }
