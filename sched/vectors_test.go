@@ -50,6 +50,7 @@ type vectorStep struct {
 	Conn   int
 	Dest   json.RawMessage // a name, or for add a vectorDest
 	Weight int32
+	U, L   *uint32 // of a weight step that changes the thresholds too
 }
 
 // TestVectors replays testdata, or the folder that ULVS_VECTORS names.
@@ -163,7 +164,12 @@ func (r *replay) step(i int, step vectorStep) {
 			l.Move(false)
 		}
 	case "weight":
-		r.list[r.find(step.Dest)].Weight = step.Weight
+		d := &r.list[r.find(step.Dest)]
+		d.Weight = step.Weight
+		if step.U != nil && step.L != nil {
+			d.Upper, d.Lower = *step.U, *step.L
+			d.Load.SetThresholds(d.Upper, d.Lower)
+		}
 		r.update()
 	case "del":
 		at := r.find(step.Dest)
