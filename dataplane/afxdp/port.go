@@ -32,8 +32,9 @@ type port struct {
 	k       kernel
 	u       *umem
 	id      uint8
-	dead    bool // the interface is gone
-	stalled bool // published frames wait for another kick
+	dead    bool       // the interface is gone
+	err     unix.Errno // why it is dead
+	stalled bool       // published frames wait for another kick
 	sendSeq uint32
 	inRX    int // chunks in fill ring, kernel and RX ring
 	inTX    int // chunks in TX ring, kernel and completion ring
@@ -223,10 +224,10 @@ func (p *port) kick() {
 			return
 		case unix.EAGAIN, unix.EBUSY, unix.ENOBUFS, unix.EINTR:
 			bump(&p.c.kickAgain, 1)
-		case unix.ENXIO: // not bound any more: the interface is gone
-			p.fail()
-			return
 		default: // ENETDOWN: the link is down, what is queued goes when it is up
+			if errno == unix.ENXIO && p.lost() {
+				return
+			}
 			bump(&p.c.kickErrors, 1)
 			p.stalled = true
 			return
@@ -236,6 +237,19 @@ func (p *port) kick() {
 		}
 	}
 	p.stalled = p.tx.pending() > 0
+}
+
+// lost asks whether the interface is gone, and gives the port up if so. Only
+// the socket's error says that for certain: a driver that is being set up anew
+// answers kicks with ENXIO too, and then still owns the chunks it has.
+func (p *port) lost() bool {
+	if p.err == 0 {
+		p.err = p.k.pendingError()
+	}
+	if p.err != 0 {
+		p.fail()
+	}
+	return p.dead
 }
 
 // fail takes every chunk back from a port whose interface is gone: the kernel

@@ -55,7 +55,7 @@ func randomOp(s *Set, ks []*fakeKernel, w *frameSet, r *rand.Rand) {
 	case 7:
 		k.stuck = r.IntN(3) == 0
 		k.perKick = r.IntN(40)
-		k.errno = []unix.Errno{0, unix.EAGAIN, unix.EBUSY, unix.ENOBUFS, unix.ENETDOWN, unix.EINVAL}[r.IntN(6)]
+		k.errno = []unix.Errno{0, unix.EAGAIN, unix.EBUSY, unix.ENOBUFS, unix.ENETDOWN, unix.ENXIO}[r.IntN(6)]
 	}
 }
 
@@ -171,7 +171,7 @@ func TestADeadPortGivesItsChunksBack(t *testing.T) {
 	for i := range frames {
 		frames[i].Len, frames[i].Port = 60, 1
 	}
-	ks[1].stuck, ks[1].errno = true, unix.ENXIO
+	ks[1].stuck, ks[1].errno, ks[1].gone = true, unix.ENXIO, unix.ENETDOWN
 	s.Send(frames[:n])
 	a := s.Account()
 	if a.Ports[1] != (PortAccount{}) || a.Check() != nil || !s.Stats()[1].Down {
@@ -183,6 +183,26 @@ func TestADeadPortGivesItsChunksBack(t *testing.T) {
 	}
 	if s.Send(frames[:n]) != 0 {
 		t.Error("a dead port sends")
+	}
+}
+
+func TestADriverThatIsSetUpAnewKeepsItsChunks(t *testing.T) {
+	s, ks := newFakeSet(t, Options{}, 1, 0, rand.New(rand.NewPCG(1, 1)))
+	frames := make([]packet.Frame, 10)
+	s.Recv(frames)
+	n := s.Alloc(frames)
+	for i := range frames {
+		frames[i].Len = 60
+	}
+	ks[0].stuck, ks[0].errno = true, unix.ENXIO // but no error on the socket
+	s.Send(frames[:n])
+	if a := s.Account(); a.Ports[0].TX != n || a.Ports[0].RX == 0 || s.Stats()[0].Down {
+		t.Errorf("account %+v", a)
+	}
+	ks[0].stuck, ks[0].errno = false, 0
+	s.Recv(frames)
+	if len(ks[0].sent) != n {
+		t.Errorf("%d frames went later, want %d", len(ks[0].sent), n)
 	}
 }
 

@@ -148,19 +148,10 @@ func (s *Set) Wait(timeout time.Duration) error { return s.wait(timeout, s.faile
 func (s *Set) failed() error {
 	for i := range s.ports {
 		p := &s.ports[i]
-		if !s.live(i) {
-			continue
+		if s.live(i) && p.lost() {
+			s.forget(i)
+			return &PortError{Port: i, Name: s.opts.Interfaces[i].Name, Err: p.err}
 		}
-		errno := p.k.pendingError()
-		if errno == 0 && !p.dead {
-			continue
-		}
-		if errno == 0 {
-			errno = unix.ENXIO // found by a kick
-		}
-		p.fail()
-		s.forget(i)
-		return &PortError{Port: i, Name: s.opts.Interfaces[i].Name, Err: errno}
 	}
 	return nil
 }
