@@ -3,6 +3,7 @@ package lab
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -74,7 +75,7 @@ func upCommand() *cobra.Command {
 		}
 		_, _ = fmt.Fprintf(cmd.OutOrStdout(), "lab %s is up (%d namespaces, %.1f s)\n\n",
 			st.Prefix, len(st.Namespaces), time.Since(begin).Seconds())
-		return st.print(cmd.OutOrStdout())
+		return errors.Join(st.print(cmd.OutOrStdout()), st.printNext(cmd.OutOrStdout()))
 	}
 	return cmd
 }
@@ -134,6 +135,17 @@ func (s *Status) print(w io.Writer) error {
 	a := s.Addresses
 	_, err := fmt.Fprintf(w, "\nVIPs: dr %s %s  nat %s %s  tun %s %s\n",
 		a.DR.IPv4, a.DR.IPv6, a.NAT.IPv4, a.NAT.IPv6, a.TUN.IPv4, a.TUN.IPv6)
+	return err
+}
+
+// printNext says what can be done with the lab, as lines to type.
+func (s *Status) printNext(w io.Writer) error {
+	p := s.Prefix
+	_, err := fmt.Fprintf(w, `
+Next: servers    ip netns exec %[1]s-r1 ulvs lab serve --name r1 --http :80 --tcp :7 --udp :7    (r2 ... alike)
+      director   ulvs lab config --prefix %[1]s --method dr >lab.toml; ip netns exec %[1]s-d1 ulvs run lab.toml
+      client     ip netns exec %[1]s-c1 ulvs lab client http %[2]s:80 --connections 9
+`, p, s.Addresses.DR.IPv4)
 	return err
 }
 

@@ -37,11 +37,11 @@ func Up(ctx context.Context, o Options) (*Lab, error) {
 	if os.Geteuid() != 0 {
 		return nil, errNotRoot
 	}
-	unlock, err := lock(ctx, o.Prefix)
+	held, err := lock(ctx, o.Prefix)
 	if err != nil {
 		return nil, err
 	}
-	defer unlock()
+	defer func() { _ = held.Close() }()
 	l := &Lab{o, plan(o)}
 	if l.stands() {
 		return l, nil
@@ -77,12 +77,13 @@ func Down(ctx context.Context, prefix string) (removed int, err error) {
 	if os.Geteuid() != 0 {
 		return 0, errNotRoot
 	}
-	unlock, err := lock(ctx, o.Prefix)
+	held, err := lock(ctx, o.Prefix)
 	if err != nil {
 		return 0, err
 	}
-	defer unlock()
-	return teardown(o.Prefix)
+	defer func() { _ = held.Close() }()
+	removed, err = teardown(o.Prefix)
+	return removed, errors.Join(err, os.Remove(held.Name()))
 }
 
 // Down takes this lab down; see the function Down.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -103,6 +104,36 @@ func TestUpClearsAwayWhatACrashLeft(t *testing.T) {
 	for name, ino := range before {
 		if after[name] == 0 || after[name] == ino {
 			t.Errorf("%s: inode %d after %d, want a new one", name, after[name], ino)
+		}
+	}
+}
+
+// Up is killed when a given number of namespaces stand, for every number; the next run
+// has to find its way.
+func TestDownClearsAwayWhatAKilledUpLeft(t *testing.T) {
+	const prefix = "t-kill"
+	labtest.Up(t, lab.Options{Prefix: prefix}) // checks for root, cleans up
+	for at := range 9 {
+		if _, err := lab.Down(t.Context(), prefix); err != nil {
+			t.Fatal(err)
+		}
+		self, err := os.Executable()
+		if err != nil {
+			t.Fatal(err)
+		}
+		up := exec.Command(self, "lab", "up", "--prefix", prefix)
+		up.Env = append(os.Environ(), "ULVS_LAB_HELPER=1")
+		if err := up.Start(); err != nil {
+			t.Fatal(err)
+		}
+		testutil.Await(t, "namespaces", func() bool { return len(inodes(t, prefix)) >= at })
+		_ = up.Process.Kill()
+		_ = up.Wait()
+		if _, err := lab.Down(t.Context(), prefix); err != nil {
+			t.Fatalf("killed at %d namespaces: %v", at, err)
+		}
+		if left := inodes(t, prefix); len(left) != 0 {
+			t.Fatalf("killed at %d namespaces, left behind: %v", at, left)
 		}
 	}
 }
@@ -227,18 +258,23 @@ func TestStatusShowsEverybody(t *testing.T) {
 	}
 }
 
-func TestTwoRunsOfTheSameLabWaitForEachOther(t *testing.T) {
+func TestRunsOfTheSameLabWaitForEachOther(t *testing.T) {
 	labtest.Up(t, lab.Options{Prefix: "t-race"})
 	errs := make(chan error)
-	for i := range 4 {
+	for i := range 6 {
 		go func() {
 			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 			defer cancel()
-			_, err := lab.Up(ctx, lab.Options{Prefix: "t-race", RealServers: 1 + i%2})
+			var err error
+			if i%3 == 2 {
+				_, err = lab.Down(ctx, "t-race")
+			} else {
+				_, err = lab.Up(ctx, lab.Options{Prefix: "t-race", RealServers: 1 + i%3})
+			}
 			errs <- err
 		}()
 	}
-	for range 4 {
+	for range 6 {
 		if err := <-errs; err != nil {
 			t.Error(err)
 		}

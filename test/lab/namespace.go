@@ -102,14 +102,15 @@ func (n namespace) create() error {
 }
 
 // bind gives the calling thread's namespace its name. The file below the mount says
-// whose it is as well, for the time before and after the mount.
+// whose it is as well, for the time before and after the mount; it appears under
+// the name with its text in it, so no moment is without.
 func (n namespace) bind() error {
-	f, err := os.OpenFile(n.path(), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
-	if err != nil {
+	draft := n.draft()
+	if err := os.WriteFile(draft, []byte(n.mark), 0o644); err != nil {
 		return err
 	}
-	_, err = f.WriteString(n.mark)
-	if err := errors.Join(err, f.Close()); err != nil {
+	err := os.Link(draft, n.path()) // refuses a name that is taken
+	if err := errors.Join(err, os.Remove(draft)); err != nil {
 		return err
 	}
 	self := fmt.Sprintf("/proc/self/task/%d/ns/net", unix.Gettid())
@@ -118,6 +119,12 @@ func (n namespace) bind() error {
 	}
 	return nil
 }
+
+// draft is the name of the file before it has its text.
+func (n namespace) draft() string { return filepath.Join(namespaceDir, draftPrefix+n.name) }
+
+// draftPrefix begins names that only the lab uses.
+const draftPrefix = ".ulvs-lab-"
 
 // remove takes the name away; links inside go with the last process in it. The
 // caller has made sure that it is ours.
