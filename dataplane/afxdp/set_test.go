@@ -19,6 +19,12 @@ func TestNoChunkIsEverLostOrInTwoPlaces(t *testing.T) {
 		for op := range 3000 {
 			randomOp(s, ks, &w, r)
 			a := s.Account()
+			for i, p := range a.Ports {
+				if s.ports[i].inRX != p.RX || s.ports[i].inTX != p.TX {
+					t.Fatalf("seed %d, operation %d: port %d counts %d, %d, has %d, %d", seed, op, i,
+						s.ports[i].inRX, s.ports[i].inTX, p.RX, p.TX)
+				}
+			}
 			if err := a.Check(); err != nil || a.Lent != len(w.held) {
 				t.Fatalf("seed %d, operation %d: lent %d, held %d: %v", seed, op, a.Lent, len(w.held), err)
 			}
