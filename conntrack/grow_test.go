@@ -134,38 +134,3 @@ func TestOverflowBucketsComeBack(t *testing.T) {
 	}
 	checkIndex(t, table)
 }
-
-// TestTwoSlotsWithTheSameTagAreToldApart looks for keys whose 36 hash bits are the same
-// (conntab.md trap 2: an index made of both is out of range).
-func TestTwoSlotsWithTheSameTagAreToldApart(t *testing.T) {
-	table := newTable(t, Options{Bits: MinBits, Heap: true, Seed: 7})
-	h := table.Worker(0)
-	tags := map[uint64]uint64{}
-	pairs := 0
-	for n := uint64(0); pairs < 3 && n < 3<<20; n++ {
-		a := flow(n, false, 0)
-		tag := table.seeds.hash(&a.Key) >> idxBits
-		other, ok := tags[tag]
-		tags[tag] = n
-		if !ok {
-			continue
-		}
-		pairs++
-		b := flow(other, false, 0)
-		ra := mustInsert(t, h, a, 0)
-		if got := lookup(t, h, &b.Key); got != 0 {
-			t.Errorf("a key that is not there was found by its twin's tag: %#x", got)
-		}
-		rb := mustInsert(t, h, b, 0)
-		if lookup(t, h, &a.Key) != ra || lookup(t, h, &b.Key) != rb {
-			t.Error("two keys with one tag are confused")
-		}
-		h.Delete(ra)
-		if lookup(t, h, &a.Key) != 0 || lookup(t, h, &b.Key) != rb {
-			t.Error("deleting one of two with the same tag hit the other")
-		}
-	}
-	if pairs == 0 {
-		t.Error("no two keys with the same tag were found")
-	}
-}

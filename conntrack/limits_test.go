@@ -7,18 +7,21 @@ import (
 )
 
 func TestBadOptionsAreNamed(t *testing.T) {
-	for _, o := range []Options{{Bits: 7}, {Bits: 28}, {MaxConns: -1}, {MaxConns: 1 << 28}, {Workers: -1}, {Workers: 1025}} {
+	for _, o := range []Options{
+		{Bits: 7}, {Bits: 28}, {MaxConns: -1}, {MaxConns: 1 << 28}, {Workers: -1}, {Workers: 1025},
+	} {
 		if table, err := New(o); !errors.Is(err, ErrOptions) {
-			t.Errorf("%+v: %v", o, err)
-			_ = table.Close()
+			t.Errorf("%+v: %v, %p", o, err, table)
 		}
 	}
 }
 
 func TestCloseTwiceIsCloseOnce(t *testing.T) {
 	table := newTable(t, Options{Bits: MinBits})
-	if table.Close() != nil || table.Close() != nil {
-		t.Error("close")
+	for range 2 {
+		if err := table.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 	table.Walk(func(Ref, *Entry, Info) bool { t.Error("a closed table has conns"); return false })
 }

@@ -2,11 +2,16 @@ package conntrack
 
 import "testing"
 
-// churn inserts and deletes conns until the worker has passed many boundaries.
+// churn inserts n conns and deletes them, passing a boundary after each, so that entries
+// that were free by mistake are used.
 func churn(t *testing.T, h *Handle, from, n int) {
 	t.Helper()
-	for i := range n {
-		r := mustInsert(t, h, flow(uint64(from+i), false, 0), 0)
+	refs := make([]Ref, n)
+	for i := range refs {
+		refs[i] = mustInsert(t, h, flow(uint64(from+i), false, 0), 0)
+		h.Quiesce()
+	}
+	for _, r := range refs {
 		h.Delete(r)
 		h.Quiesce()
 	}
@@ -21,7 +26,9 @@ func TestAHeldRefSeesItsOldConnUntilQuiesce(t *testing.T) {
 	e := table.Entry(r)
 	generation := e.Generation()
 	other.Delete(r)
-	churn(t, other, 100, 5000)
+	for range 10 {
+		churn(t, other, 100, 1500)
+	}
 	if e.Generation() != generation || e.match(&s.Key) != matchForward || e.Live() {
 		t.Fatal("the entry was used again while a worker held a Ref to it")
 	}
@@ -66,7 +73,9 @@ func TestAParkedWorkerDoesNotHoldUpReuse(t *testing.T) {
 	sleeper.Park()
 	sleeper.Park() // twice is once
 	sleeper.Quiesce()
-	churn(t, h, 0, 20_000) // far more than there are entries
+	for range 200 {
+		churn(t, h, 0, 100) // far more than there are entries
+	}
 	sleeper.Unpark()
 	sleeper.Unpark()
 	for i := range 1 << 12 {
