@@ -20,8 +20,8 @@ import (
 // chunks are set apart, so each frame sent is copied once more; bind flags are the
 // kernel's choice (no Mode, no need_wakeup, no huge pages); on amd64 only,
 // because the library's rings have no barriers. The library's Program, Attach
-// and Detach are never used. What else it lacks is made up for here: see
-// kick (32 frames per call, panics) and unmapRings (Close leaves rings mapped).
+// and Detach are never used. What else it lacks is made up for here: kick (32
+// frames per call), transmit (panics) and closeAsavie (rings left mapped).
 type AsavieSet struct {
 	waiter
 	opts  Options
