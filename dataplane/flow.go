@@ -184,13 +184,16 @@ func (w *Worker) dest(id uint32) *Dest {
 // expire removes a session now, unless somebody else did.
 func (w *Worker) expire(ref conntrack.Ref, e *conntrack.Entry) {
 	if w.conns.Delete(ref.Conn()) {
-		w.Gone(e)
+		w.Gone(ref, e)
 	}
 }
 
 // templateLinger is what a template with live sessions is given when its time is up
 // (ip_vs_conn_expire: 60 s).
 const templateLinger = 60 * conntrack.TicksPerSecond
+
+// The table asks for Goner by a type assertion, which would fail without a word.
+var _ conntrack.Goner = (*Worker)(nil)
 
 // Expired implements conntrack.Sweeper: a template lives on while sessions hang on it.
 func (w *Worker) Expired(_ conntrack.Ref, e *conntrack.Entry) bool {
@@ -201,8 +204,8 @@ func (w *Worker) Expired(_ conntrack.Ref, e *conntrack.Entry) bool {
 	return false
 }
 
-// Gone implements conntrack.Sweeper: it gives back what the session was counted in.
-func (w *Worker) Gone(e *conntrack.Entry) {
+// Gone implements conntrack.Goner: it gives back what the session was counted in.
+func (w *Worker) Gone(_ conntrack.Ref, e *conntrack.Entry) {
 	d := w.dest(e.Dest())
 	if e.Flags()&conntrack.FlagTemplate != 0 {
 		if d != nil {
