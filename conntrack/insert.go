@@ -33,14 +33,13 @@ func (h *Handle) Insert(s *Spec, now Tick) (Ref, Result) {
 		return h.full()
 	}
 	n := insertion{p: p, l: l, spec: s, hash: h.t.seeds.hash(&s.Key)}
-	// The misses on bucket and entry overlap if both are asked for before either is used.
-	_ = p.buckets[p.view().bucket(n.hash)].head.Load()
-	if n.idx = p.take(l); n.idx == 0 {
+	n.prepare(h, s.Flags.twoKeys())
+	if n.idx == 0 {
 		return h.full()
 	}
 	n.fill(now)
 	ref, res := Ref(0), Full
-	if !s.Flags.twoKeys() || n.linkReply(&h.t.seeds) {
+	if !s.Flags.twoKeys() || n.linkReply() {
 		ref, res = n.link()
 	}
 	if res == Inserted {
@@ -52,6 +51,24 @@ func (h *Handle) Insert(s *Spec, now Tick) (Ref, Result) {
 		return h.full()
 	}
 	return ref, res
+}
+
+// prepare asks for the buckets and for an entry before any of them is used, so that their cache
+// misses overlap. Later, each locked instruction waits for all loads before it.
+func (n *insertion) prepare(h *Handle, two bool) {
+	touch := n.p.touch(n.hash)
+	if two {
+		n.replyKey = n.spec.replyKey()
+		n.replyHash = h.t.seeds.hash(&n.replyKey)
+		touch |= n.p.touch(n.replyHash)
+	}
+	n.idx = n.p.take(n.l)
+	h.batch.touched = touch
+}
+
+// touch loads the bucket of a hash for the cache's sake.
+func (x *index) touch(hash uint64) uint64 {
+	return x.buckets[x.view().bucket(hash)].head.Load()
 }
 
 // splitsPerInsert finishes a doubling long before the next is due.
@@ -99,7 +116,8 @@ type insertion struct {
 	l         *local
 	spec      *Spec
 	hash      uint64
-	replyHash uint64
+	replyHash uint64 // valid iff the conn has two keys, like replyKey
+	replyKey  Key
 	idx       uint32
 	slots     int // linked so far
 	meta      uint64
@@ -130,12 +148,10 @@ func (n *insertion) fill(now Tick) {
 
 // linkReply links the reply key first, while the conn is not live. A key that is taken is left
 // alone. False: no memory.
-func (n *insertion) linkReply(seeds *seeds) bool {
-	key := n.spec.replyKey()
-	n.replyHash = seeds.hash(&key)
+func (n *insertion) linkReply() bool {
 	atomic.StoreUint64(&n.p.entry(n.idx).w[3], n.meta|lifePending)
 	bk, head := n.p.index.lock(n.replyHash)
-	f := n.p.scan(bk, head, scanKey{&key, n.replyHash})
+	f := n.p.scan(bk, head, scanKey{&n.replyKey, n.replyHash})
 	ok := true
 	if f.ref == 0 && f.pending == 0 {
 		head, ok = n.put(bk, head, f.hole, n.replyHash)
@@ -192,16 +208,24 @@ func (h *Handle) Delete(r Ref) bool {
 	p, l := h.part(r.V6())
 	idx := uint32(r & idxMask)
 	e := p.entry(idx)
+	f := e.Flags()
+	two := f.twoKeys() && f&FlagNoReply == 0
+	fwd, reply := e.keys()
+	fwdHash, replyHash := h.t.seeds.hash(&fwd), uint64(0)
+	touch := p.touch(fwdHash)
+	if two {
+		replyHash = h.t.seeds.hash(&reply)
+		touch |= p.touch(replyHash)
+	}
+	h.batch.touched = touch
 	if !e.kill() {
 		return false
 	}
-	fwd, reply := e.keys()
-	f := e.Flags()
-	p.unlink(&l.cache, h.t.seeds.hash(&fwd)&^idxMask|uint64(idx))
 	slots := 1
-	if f.twoKeys() && f&FlagNoReply == 0 {
-		p.unlink(&l.cache, h.t.seeds.hash(&reply)&^idxMask|uint64(idx))
-		slots++
+	p.unlink(&l.cache, fwdHash&^idxMask|uint64(idx))
+	if two {
+		p.unlink(&l.cache, replyHash&^idxMask|uint64(idx))
+		slots = 2
 	}
 	h.deleted(f)
 	p.count(l, -slots)
