@@ -80,12 +80,38 @@ type Dest struct {
 	Hop      HopID // next hop to the real server
 	Method   lvs.Method
 	Removed  bool
+	Quiesced bool // weight 0
+	V6       bool
 	OuterLen uint8     // bytes of the outer header, 20 or 40; 0 unless Method == MethodTUN
 	Port     uint16    // real server's port as it lies in the packet; 0: the packet's own
 	Addr     [2]uint64 // real server's address as little-endian loads; IPv4 in the low half of [0]
 	OuterSrc [2]uint64 // our address in the outer header, same form; valid iff Method == MethodTUN
 	Load     *lvs.Load // nil in an unused slot
 	Service  lvs.ServiceID
+}
+
+// NewDest makes the Dest of d without its next hop. source is our address towards it, for the outer
+// header of MethodTUN.
+func NewDest(d *lvs.Destination, source netip.Addr) Dest {
+	out := Dest{
+		Method: d.Method, Removed: d.Removed, Quiesced: d.Weight == 0, Load: d.Load, Service: d.Service,
+		Addr: wireAddr(d.Addr), Port: packet.WirePort(d.Port), V6: d.Addr.Is6(),
+	}
+	if d.Method == lvs.MethodTUN {
+		out.OuterLen, out.OuterSrc = packet.IPv4Len, wireAddr(source)
+		if d.Addr.Is6() {
+			out.OuterLen = packet.IPv6Len
+		}
+	}
+	return out
+}
+
+// wireAddr returns an address in wire words: IPv4 in the low half of the first; zero for none.
+func wireAddr(a netip.Addr) [2]uint64 {
+	if a.Is4() {
+		return [2]uint64{uint64(packet.WireV4(a))}
+	}
+	return packet.WireV6(a)
 }
 
 // Service is what scheduling needs of a service.
@@ -107,6 +133,8 @@ type Snapshot struct {
 	Ports      []Port
 	Routes     Routes
 	Timeouts   *conntrack.Timeouts
+	Settings   lvs.Settings
+	Marks      []MarkRule // first match gives the mark
 	// VIPs are the addresses that we answer for (ARP, NS, echo, resets). Those in
 	// vip_mode netlink are the kernel's and not among them.
 	VIPs map[netip.Addr]bool

@@ -5,204 +5,150 @@ import (
 	"fmt"
 	"net/netip"
 
-	"ulvs/config"
-	"ulvs/conntrack"
 	"ulvs/dataplane"
 	"ulvs/dataplane/afxdp"
 	"ulvs/lvs"
-	"ulvs/packet"
-	"ulvs/route"
 	"ulvs/sched"
 )
 
-// assembler turns services, routes and neighbours into the data plane's snapshots. It
-// belongs to the director's loop; what it returns is immutable.
-type assembler struct {
-	vipMode    config.VIPMode
-	services   *lvs.Snapshot
-	schedulers map[lvs.ServiceKey]*sched.Scheduler
-	hops       *hopTable
-	timeouts   conntrack.Timeouts
-	generation uint64
-	epoch      uint16
-}
-
-func newAssembler(c *config.Config) *assembler {
-	return &assembler{
-		vipMode: c.Node.VIPMode, schedulers: map[lvs.ServiceKey]*sched.Scheduler{}, hops: newHopTable(),
-		timeouts: conntrack.DefaultTimeouts().With(c.Timeouts.TCP, c.Timeouts.TCPFin, c.Timeouts.UDP),
-	}
-}
-
-// setServices builds the next set of services. Schedulers of services that stay keep
-// their positions. On error nothing has changed.
-func (a *assembler) setServices(services []lvs.Service) error {
-	next, err := lvs.Build(a.services, services)
-	if err != nil {
-		return fmt.Errorf("build services: %w", err)
-	}
-	schedulers := make(map[lvs.ServiceKey]*sched.Scheduler, len(services))
+// nextSchedulers returns the schedulers for built. Those of services that keep theirs go on
+// where they are; if one refuses its destinations all are as they were.
+func (n *Node) nextSchedulers(built *lvs.Snapshot) (map[lvs.ServiceKey]*sched.Scheduler, error) {
+	next := make(map[lvs.ServiceKey]*sched.Scheduler, len(built.Services))
 	var errs []error
-	for _, s := range next.Services {
-		if s == nil || next.Service(s.Key) != s {
+	for _, s := range built.Services {
+		if !configured(built, s) {
 			continue
 		}
-		sc, err := a.scheduler(s)
+		sc, err := n.nextScheduler(s)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("service %s: %w", s.Key, err))
-			continue
+			errs = append(errs, fmt.Errorf("service %s: scheduler %s: %w", s.Key, s.Scheduler, err))
 		}
-		schedulers[s.Key] = sc
+		next[s.Key] = sc
 	}
-	if len(errs) > 0 {
-		return errors.Join(errs...)
+	if len(errs) == 0 {
+		return next, nil
 	}
-	for key, sc := range schedulers {
-		if err := sc.Update(next.Service(key).Destinations); err != nil {
-			errs = append(errs, fmt.Errorf("service %s: scheduler %s: %w", key, sc.Name(), err))
-		}
+	for key, sc := range n.schedulers {
+		errs = append(errs, sc.Update(n.built.Service(key).Destinations))
 	}
-	if len(errs) > 0 {
-		return errors.Join(errs...)
-	}
-	a.services, a.schedulers = next, schedulers
-	return nil
+	return nil, errors.Join(errs...)
 }
 
-func (a *assembler) scheduler(s *lvs.Service) (*sched.Scheduler, error) {
-	if old := a.schedulers[s.Key]; old != nil && old.Name() == s.Scheduler && old.Flags() == s.SchedFlags {
-		return old, nil
+// nextScheduler updates the service's scheduler, or binds a new one.
+func (n *Node) nextScheduler(s *lvs.Service) (*sched.Scheduler, error) {
+	old := n.schedulers[s.Key]
+	if old != nil && old.Name() == s.Scheduler && old.Flags() == s.SchedFlags {
+		return old, old.Update(s.Destinations)
 	}
-	return sched.New(s.Scheduler, s.SchedFlags, sched.Options{})
+	sc, err := sched.New(s.Scheduler, s.SchedFlags, sched.Options{})
+	if err != nil {
+		return nil, err
+	}
+	if old != nil {
+		return sc, sc.Bind(s.Destinations) // ipvsadm -E -s: over the list as it is
+	}
+	return sc, sc.Update(s.Destinations)
 }
 
-// world is what the kernel said, with our ports in it.
-type world struct {
-	ports []port
-	state *route.State
-	links *linkMap
+// configured reports whether s is a service of the configuration, and not one that only stays
+// for its sessions' sake.
+func configured(built *lvs.Snapshot, s *lvs.Service) bool {
+	return s != nil && built.Service(s.Key) == s
 }
 
-// snapshot assembles everything anew: services or routes changed.
-func (a *assembler) snapshot(w *world) *dataplane.Snapshot {
-	a.generation++
-	a.epoch++
-	timeouts := a.timeouts
+// routes implements dataplane.Routes.
+type routes struct{ network Network }
+
+func (r routes) NextHop(dst netip.Addr) (dataplane.HopKey, bool) {
+	key, _, ok := r.network.NextHop(dst)
+	return key, ok
+}
+
+// snapshot assembles what workers read.
+func (n *Node) snapshot() *dataplane.Snapshot {
+	timeouts := n.timeouts
 	s := &dataplane.Snapshot{
-		Generation: a.generation, RouteEpoch: a.epoch & 0xfff, Timeouts: &timeouts,
-		Routes: &routes{w.links, w.state}, Ports: dataplanePorts(w.ports),
-		Services: make([]dataplane.Service, len(a.services.Services)),
-		Dests:    make([]dataplane.Dest, len(a.services.Destinations)),
+		Generation: n.generation, RouteEpoch: n.epoch & 0xfff, Timeouts: &timeouts, Settings: n.settings,
+		Routes: routes{n.network}, Ports: n.network.Ports(), Marks: n.marks,
+		Services: make([]dataplane.Service, len(n.built.Services)),
+		Dests:    make([]dataplane.Dest, len(n.built.Destinations)),
 		VIPs:     map[netip.Addr]bool{}, Replies: map[netip.Addr]bool{},
 	}
-	for id, svc := range a.services.Services {
+	for id, svc := range n.built.Services {
 		if svc == nil {
 			continue
 		}
 		s.Services[id] = dataplane.Service{Config: svc, Persist: dataplane.TickOf(svc.Persistence)}
-		if a.services.Service(svc.Key) != svc {
-			continue // gone, kept for its sessions' sake
-		}
-		s.Services[id].Scheduler = a.schedulers[svc.Key]
-		if a.vipMode == config.VIPUser && svc.Key.Mark == 0 {
-			s.VIPs[svc.Key.Addr] = true
+		if configured(n.built, svc) {
+			s.Services[id].Scheduler = n.schedulers[svc.Key]
 		}
 	}
-	for id, d := range a.services.Destinations {
+	for _, vip := range n.held() {
+		s.VIPs[vip] = true
+	}
+	for id, d := range n.built.Destinations {
 		if d == nil {
 			continue
 		}
-		s.Dests[id] = a.dest(d, w)
+		s.Dests[id] = n.dest(d)
 		if d.Method == lvs.MethodNAT && !d.Removed {
 			s.Replies[d.Addr] = true
 		}
 	}
 	s.IndexServices()
-	s.Hops, s.HopIDs = a.hops.render(w.links, w.state)
+	s.Hops, s.HopIDs = n.hops.render(n.network)
 	return s
 }
 
-// refresh returns prev with the hops as they are now: only neighbours changed.
-func (a *assembler) refresh(prev *dataplane.Snapshot, w *world) *dataplane.Snapshot {
-	a.generation++
-	s := *prev
-	s.Generation = a.generation
-	s.Hops, s.HopIDs = a.hops.render(w.links, w.state)
-	return &s
-}
-
-func (a *assembler) dest(d *lvs.Destination, w *world) dataplane.Dest {
-	out := dataplane.Dest{
-		Method: d.Method, Removed: d.Removed, Load: d.Load, Service: d.Service,
-		Addr: wireAddr(d.Addr), Port: packet.WirePort(d.Port),
-	}
-	key, source, ok := w.links.nextHop(w.state, d.Addr)
+func (n *Node) dest(d *lvs.Destination) dataplane.Dest {
+	key, source, ok := n.network.NextHop(d.Addr)
+	out := dataplane.NewDest(d, source)
 	if ok {
-		out.Hop = a.hops.id(key)
-	}
-	if d.Method == lvs.MethodTUN {
-		out.OuterLen = 20
-		if d.Addr.Is6() {
-			out.OuterLen = 40
-		}
-		out.OuterSrc = wireAddr(source)
+		out.Hop = n.hops.id(key)
 	}
 	return out
 }
 
-// wireAddr returns an address in wire words: IPv4 in the low half of the first; zero for none.
-func wireAddr(a netip.Addr) [2]uint64 {
-	if a.Is4() {
-		return [2]uint64{uint64(packet.WireV4(a))}
-	}
-	return packet.WireV6(a)
-}
-
-func dataplanePorts(ports []port) []dataplane.Port {
-	out := make([]dataplane.Port, len(ports))
-	for i := range ports {
-		out[i] = dataplane.Port{Name: ports[i].name, MAC: ports[i].link.MAC, MTU: uint16(min(ports[i].link.MTU, 0xffff))}
-	}
-	return out
-}
-
-// vips returns the addresses of all services.
-func (a *assembler) vips() []netip.Addr {
+// vips returns the addresses of all services, each once.
+func (n *Node) vips() []netip.Addr {
 	seen := map[netip.Addr]bool{}
 	var list []netip.Addr
-	for _, svc := range a.services.Services {
-		if svc != nil && a.services.Service(svc.Key) == svc && svc.Key.Mark == 0 && !seen[svc.Key.Addr] {
-			seen[svc.Key.Addr] = true
-			list = append(list, svc.Key.Addr)
+	for i := range n.services {
+		k := n.services[i].Key
+		if k.Mark == 0 && !seen[k.Addr] {
+			seen[k.Addr] = true
+			list = append(list, k.Addr)
 		}
 	}
 	return list
 }
 
+// held returns the addresses that we answer for.
+func (n *Node) held() []netip.Addr {
+	if n.opt.KernelVIPs {
+		return n.opt.Addresses
+	}
+	return append(n.vips(), n.opt.Addresses...)
+}
+
 // rules are what the XDP program steers to us.
-func (a *assembler) rules(w *world) afxdp.Rules {
-	var r afxdp.Rules
-	replies := map[afxdp.Rule]bool{}
-	for _, svc := range a.services.Services {
-		if svc == nil || a.services.Service(svc.Key) != svc || svc.Key.Mark != 0 {
+func (n *Node) rules() afxdp.Rules {
+	r := afxdp.Rules{VIPs: n.held(), Locals: n.network.Locals()}
+	for i := range n.services {
+		if k := n.services[i].Key; k.Mark == 0 {
+			r.Services = append(r.Services, afxdp.Rule{Addr: k.Addr, Port: k.Port, Proto: k.Proto})
+		}
+	}
+	seen := map[afxdp.Rule]bool{}
+	for _, d := range n.built.Destinations {
+		if d == nil || d.Method != lvs.MethodNAT {
 			continue
 		}
-		r.Services = append(r.Services, afxdp.Rule{Addr: svc.Key.Addr, Port: svc.Key.Port, Proto: svc.Key.Proto})
-	}
-	if a.vipMode == config.VIPUser {
-		r.VIPs = a.vips()
-	}
-	for _, d := range a.services.Destinations {
-		if d != nil && d.Method == lvs.MethodNAT {
-			replies[afxdp.Rule{Addr: d.Addr, Port: d.Port, Proto: a.services.Services[d.Service].Key.Proto}] = true
-		}
-	}
-	for rule := range replies {
-		r.Replies = append(r.Replies, rule)
-	}
-	for _, l := range w.state.Links() {
-		for _, p := range w.state.Addrs(l.Index) {
-			r.Locals = append(r.Locals, p.Addr())
+		rule := afxdp.Rule{Addr: d.Addr, Port: d.Port, Proto: n.built.Services[d.Service].Key.Proto}
+		if !seen[rule] {
+			seen[rule] = true
+			r.Replies = append(r.Replies, rule)
 		}
 	}
 	return r

@@ -14,7 +14,6 @@ import (
 	"runtime"
 	"runtime/debug"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"ulvs/config"
@@ -37,6 +36,9 @@ type Options struct {
 // heap is small: sessions live outside of it.
 const gcPercent = 400
 
+// ratePeriod is IPVS's: the estimator's formula is made for it.
+const ratePeriod = 2 * time.Second
+
 // noticeQueue bounds what workers ask at once; what does not fit is asked again.
 const noticeQueue = 1024
 
@@ -46,19 +48,18 @@ type director struct {
 	log     *slog.Logger
 	started time.Time
 
-	table     *conntrack.Table
-	routes    *route.Watcher
-	steering  *afxdp.Steering
-	snapshots atomic.Pointer[dataplane.Snapshot]
-	notices   chan dataplane.Notice
-	failures  chan error // a worker's queue failed
-	workers   []*worker
+	*Node
+	table    *conntrack.Table
+	routes   *route.Watcher
+	steering *afxdp.Steering
+	notices  chan dataplane.Notice
+	failures chan error // a worker's queue failed
+	workers  []*worker
 
-	mu     sync.RWMutex // guards what follows: the loop writes, the control socket reads
-	asm    *assembler
-	world  *world
-	attach []*afxdp.Attachment
-	added  []addedVIP
+	ioMu    sync.RWMutex // guards what follows: the loop writes, the control socket reads
+	network *kernelNetwork
+	attach  []*afxdp.Attachment
+	added   []addedVIP
 }
 
 // Run runs a director until ctx ends. Before it returns everything it changed on the machine
@@ -74,8 +75,8 @@ func Run(ctx context.Context, opt Options) (err error) {
 		return err
 	}
 	server := control.NewServer(d, d.log)
+	defer listener.Close() // only if open fails: server closes it
 	defer server.Close()
-	defer listener.Close()
 	if err := d.open(); err != nil {
 		return err
 	}
@@ -107,11 +108,10 @@ func (d *director) open() error {
 	}); err != nil {
 		return fmt.Errorf("make the connection table: %w", err)
 	}
-	d.asm = newAssembler(d.opt.Config)
-	if err := d.asm.setServices(d.opt.Config.Services()); err != nil {
+	if d.steering, err = afxdp.LoadSteering(afxdp.SteeringOptions{}); err != nil {
 		return err
 	}
-	if d.steering, err = afxdp.LoadSteering(afxdp.SteeringOptions{}); err != nil {
+	if err := d.openNode(); err != nil {
 		return err
 	}
 	if err := d.addVIPs(); err != nil {
@@ -121,18 +121,41 @@ func (d *director) open() error {
 	if err := d.startIO(); err != nil {
 		return err
 	}
-	if missing := missingPorts(node.Interfaces, d.world.ports); len(missing) > 0 {
+	if missing := missingPorts(node.Interfaces, d.network.ports); len(missing) > 0 {
 		return fmt.Errorf("interface %s is gone", missing[0])
 	}
 	return nil
 }
 
+func (d *director) openNode() (err error) {
+	state := d.routes.State()
+	d.network = newKernelNetwork(present(d.opt.Config.Node.Interfaces, state), state)
+	d.Node, err = NewNode(NodeOptions{
+		Table: d.table, Network: d.network, Timeouts: d.opt.Config.Timeouts, Published: d.published,
+		KernelVIPs: d.opt.Config.Node.VIPMode == config.VIPNetlink,
+	})
+	if err != nil {
+		return err
+	}
+	return d.Replace(d.opt.Config.Services())
+}
+
+// published follows a new snapshot: what is steered to us, and workers that sleep although
+// they may hold frames for it.
+func (d *director) published(services bool) {
+	if services && d.Node != nil {
+		if err := d.steering.Set(d.rules()); err != nil {
+			d.log.Error("cannot change what is steered to us", "err", err)
+		}
+	}
+	for _, w := range d.workers {
+		w.wake()
+	}
+}
+
 // close undoes open, whatever of it was done.
 func (d *director) close() error {
-	errs := []error{d.stopIO()}
-	if d.asm != nil {
-		errs = append(errs, d.removeVIPs())
-	}
+	errs := []error{d.stopIO(), d.removeVIPs()}
 	if d.steering != nil {
 		errs = append(errs, d.steering.Close())
 	}
@@ -149,6 +172,8 @@ func (d *director) close() error {
 func (d *director) loop(ctx context.Context) error {
 	retry := time.NewTicker(time.Second)
 	defer retry.Stop()
+	rates := time.NewTicker(ratePeriod)
+	defer rates.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -163,6 +188,8 @@ func (d *director) loop(ctx context.Context) error {
 			d.restartIO()
 		case <-retry.C:
 			d.retry()
+		case <-rates.C:
+			d.TickRates()
 		}
 	}
 }
@@ -174,41 +201,15 @@ func (d *director) kernelChanged(c route.Change) {
 		d.restartIO()
 		return
 	}
-	if c.Links || c.Routes {
-		d.publishAll(state)
-		return
+	d.setNetwork(newKernelNetwork(present(d.opt.Config.Node.Interfaces, state), state), c.Links || c.Routes)
+}
+
+func (d *director) setNetwork(network *kernelNetwork, all bool) {
+	d.ioMu.Lock()
+	d.network = network
+	d.ioMu.Unlock()
+	d.SetNetwork(network, all, false)
+	if all {
+		d.askHops()
 	}
-	d.publishHops(state)
-}
-
-// publishAll gives the workers new services, routes and hops.
-func (d *director) publishAll(state *route.State) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.world = newWorld(d.world.ports, state)
-	d.store(d.asm.snapshot(d.world))
-	if err := d.steering.Set(d.asm.rules(d.world)); err != nil {
-		d.log.Error("cannot change what is steered to us", "err", err)
-	}
-	d.askHops()
-}
-
-// publishHops gives the workers new neighbours and nothing else.
-func (d *director) publishHops(state *route.State) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.world = newWorld(d.world.ports, state)
-	d.store(d.asm.refresh(d.snapshots.Load(), d.world))
-}
-
-// store publishes a snapshot and wakes sleeping workers: they may hold frames for it.
-func (d *director) store(s *dataplane.Snapshot) {
-	d.snapshots.Store(s)
-	for _, w := range d.workers {
-		w.wake()
-	}
-}
-
-func newWorld(ports []port, state *route.State) *world {
-	return &world{ports: ports, state: state, links: newLinkMap(ports, state)}
 }

@@ -20,42 +20,45 @@ func (d *director) handle(n dataplane.Notice) {
 		}
 	}
 	if fresh {
-		d.publishHops(d.routes.State())
+		d.refresh()
 	}
 }
 
 // heed reports whether workers need a new snapshot because of n at once. A neighbour that
 // is asked for comes as a change of the kernel's later.
 func (d *director) heed(n dataplane.Notice) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
 	switch n.Kind {
 	case dataplane.NoticeNewHop:
-		id := d.asm.hops.id(n.Hop)
-		if id == 0 {
+		if !d.addHop(n.Hop) {
 			d.log.Error("too many next hops", "limit", maxHops, "dest", n.Hop.Addr)
 			return false
 		}
 		d.ask(n.Hop)
 		return true
 	case dataplane.NoticeResolve:
-		if int(n.HopID) < len(d.asm.hops.keys) {
-			d.ask(d.asm.hops.keys[n.HopID])
+		if key, ok := d.hopKey(n.HopID); ok {
+			d.ask(key)
 		}
 	case dataplane.NoticeLearn:
-		if link, ok := d.world.links.linkOf(n.Hop); ok {
-			err := d.routes.Learn(link.Index, n.Hop.Addr, n.MAC)
-			if err != nil && !errors.Is(err, route.ErrNotNeighbour) {
-				d.log.Warn("cannot learn a neighbour", "dest", n.Hop.Addr, "err", err)
-			}
-		}
+		d.learn(n)
 	}
 	return false
 }
 
+func (d *director) learn(n dataplane.Notice) {
+	link, ok := d.network.links.linkOf(n.Hop)
+	if !ok {
+		return
+	}
+	err := d.routes.Learn(link.Index, n.Hop.Addr, n.MAC)
+	if err != nil && !errors.Is(err, route.ErrNotNeighbour) {
+		d.log.Warn("cannot learn a neighbour", "dest", n.Hop.Addr, "err", err)
+	}
+}
+
 // ask has the kernel resolve a neighbour.
 func (d *director) ask(key dataplane.HopKey) {
-	link, ok := d.world.links.linkOf(key)
+	link, ok := d.network.links.linkOf(key)
 	if !ok || !link.Up {
 		return
 	}
@@ -68,15 +71,13 @@ func (d *director) ask(key dataplane.HopKey) {
 // client need not wait for it.
 func (d *director) askHops() {
 	var used []route.NeighKey
-	snap := d.snapshots.Load()
-	for id := 1; id < len(d.asm.hops.keys); id++ {
-		key := d.asm.hops.keys[id]
-		link, ok := d.world.links.linkOf(key)
+	for key, ready := range d.hopKeys() {
+		link, ok := d.network.links.linkOf(key)
 		if !ok {
 			continue
 		}
 		used = append(used, route.NeighKey{Link: link.Index, Addr: key.Addr})
-		if snap.Hops[id].State == dataplane.HopUnresolved {
+		if !ready {
 			d.ask(key)
 		}
 	}

@@ -57,20 +57,14 @@ func missingPorts(names []string, ports []port) (missing []string) {
 func (d *director) portsMoved(state *route.State) bool {
 	now := present(d.opt.Config.Node.Interfaces, state)
 	same := func(a, b port) bool { return a.name == b.name && a.index == b.index }
-	if slices.EqualFunc(now, d.world.ports, same) {
-		for i := range now {
-			d.world.ports[i].link = now[i].link
-		}
-		return false
-	}
-	return true
+	return !slices.EqualFunc(now, d.network.ports, same)
 }
 
 // startIO attaches to the interfaces that exist, opens the workers' queues and starts
 // them. On error nothing of it stays.
 func (d *director) startIO() (err error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
+	d.ioMu.Lock()
+	defer d.ioMu.Unlock()
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, d.dropIO())
@@ -78,9 +72,8 @@ func (d *director) startIO() (err error) {
 	}()
 	state := d.routes.State()
 	ports := present(d.opt.Config.Node.Interfaces, state)
-	d.world = newWorld(ports, state)
-	d.asm.hops = newHopTable() // ports were numbered anew
-	d.store(d.asm.snapshot(d.world))
+	d.network = newKernelNetwork(ports, state)
+	d.SetNetwork(d.network, true, true)
 	if len(ports) == 0 {
 		return nil
 	}
@@ -95,9 +88,6 @@ func (d *director) startIO() (err error) {
 		if err := d.openQueue(w, ports); err != nil {
 			return err
 		}
-	}
-	if err := d.steering.Set(d.asm.rules(d.world)); err != nil {
-		return err
 	}
 	for _, w := range d.workers {
 		d.startWorker(w)
@@ -115,8 +105,8 @@ func attachMode(m config.XDPMode) afxdp.AttachMode {
 
 // stopIO stops the workers and leaves the interfaces.
 func (d *director) stopIO() error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
+	d.ioMu.Lock()
+	defer d.ioMu.Unlock()
 	return d.dropIO()
 }
 
@@ -141,7 +131,7 @@ func (d *director) restartIO() {
 		d.log.Error("cannot restart packet I/O, trying again", "err", err)
 		return
 	}
-	missing := missingPorts(d.opt.Config.Node.Interfaces, d.world.ports)
+	missing := missingPorts(d.opt.Config.Node.Interfaces, d.network.ports)
 	if len(missing) > 0 {
 		d.log.Error("interface is gone: out of service until it returns", "interfaces", missing)
 		return
@@ -151,11 +141,9 @@ func (d *director) restartIO() {
 
 // retry repairs what an earlier attempt could not.
 func (d *director) retry() {
-	if len(d.attach) != len(d.world.ports) || d.portsMoved(d.routes.State()) {
+	if len(d.attach) != len(d.network.ports) || d.portsMoved(d.routes.State()) {
 		d.restartIO()
 		return
 	}
-	d.mu.RLock()
-	defer d.mu.RUnlock()
 	d.askHops()
 }

@@ -13,17 +13,19 @@ import (
 
 // Status implements control.Backend.
 func (d *director) Status() control.Status {
+	d.ioMu.RLock()
+	defer d.ioMu.RUnlock()
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	s := control.Status{
 		Name: d.opt.Config.Node.Name, PID: os.Getpid(), Version: d.opt.Version, StartedAt: d.started,
 		UptimeSeconds: int64(time.Since(d.started).Seconds()), ConfigPath: d.opt.ConfigPath,
-		Generation: d.asm.generation, Sessions: d.sessions(), Routing: d.routing(), Verdicts: d.verdicts(),
+		Generation: d.generation, Sessions: d.sessions(), Routing: d.routing(), Verdicts: d.verdicts(),
 	}
 	for _, w := range d.workers {
 		s.Workers = append(s.Workers, d.workerStatus(w))
 	}
-	for i := range d.world.ports {
+	for i := range d.network.ports {
 		s.Ports = append(s.Ports, d.portStatus(i))
 	}
 	return s
@@ -37,14 +39,14 @@ func (d *director) workerStatus(w *worker) control.WorkerStatus {
 		Generation: st.Generation(), Frames: st.Received(), Batches: st.Batches(),
 		IdleFraction: min(slept.Seconds()/time.Since(d.started).Seconds(), 1),
 	}
-	for i := range d.world.ports {
-		out.Ports = append(out.Ports, d.world.ports[i].name)
+	for i := range d.network.ports {
+		out.Ports = append(out.Ports, d.network.ports[i].name)
 	}
 	return out
 }
 
 func (d *director) portStatus(i int) control.PortStatus {
-	p := &d.world.ports[i]
+	p := &d.network.ports[i]
 	out := control.PortStatus{
 		Name: p.name, MAC: macString(p.link.MAC), MTU: p.link.MTU, LinkUp: p.link.Up, Queues: len(d.workers),
 	}
@@ -85,7 +87,7 @@ func (d *director) sessions() control.Sessions {
 		Templates: int64(st.Templates), SizeHint: int64(st.Size), MaxConns: int64(st.MaxConns), Bytes: int64(st.Bytes),
 		Grown: st.Grown, Refused: st.Full, ReplyClash: st.ReplyCollisions,
 	}
-	for _, dest := range d.asm.services.Destinations {
+	for _, dest := range d.built.Destinations {
 		if dest != nil {
 			out.Active += int64(dest.Load.Active())
 			out.Inactive += int64(dest.Load.Inactive())
@@ -110,8 +112,8 @@ func (d *director) verdicts() []control.Verdict {
 }
 
 func (d *director) routing() control.Routing {
-	links, routes, neighs := d.world.state.Counts()
-	out := control.Routing{Links: links, Routes: routes, Neighbours: neighs, NextHops: len(d.asm.hops.keys) - 1}
+	links, routes, neighs := d.network.state.Counts()
+	out := control.Routing{Links: links, Routes: routes, Neighbours: neighs, NextHops: len(d.hops.keys) - 1}
 	for i, h := range d.snapshots.Load().Hops {
 		if i > 0 && h.State != dataplane.HopReady {
 			out.Unresolved++
@@ -122,23 +124,21 @@ func (d *director) routing() control.Routing {
 
 // Services implements control.Backend.
 func (d *director) Services() []control.Service {
+	d.ioMu.RLock()
+	defer d.ioMu.RUnlock()
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	snap := d.snapshots.Load()
 	list := []control.Service{}
-	for _, svc := range d.asm.services.Services {
-		if svc == nil || d.asm.services.Service(svc.Key) != svc {
+	for _, svc := range d.built.Services {
+		if !configured(d.built, svc) {
 			continue
 		}
 		out := control.ServiceOf(svc)
-		var sum dataplane.DestStats
-		for _, w := range d.workers {
-			sum.Add(w.dp.Stats().Service(svc.ID))
-		}
-		out.Stats = controlStats(sum)
+		out.Stats = d.counters.services[svc.ID].show(d.counters.rawService(svc.ID)).Stats
 		for i := range svc.Destinations {
 			dest := &svc.Destinations[i]
-			out.RealServers[i].Stats = controlStats(d.destStats(dest.ID))
+			out.RealServers[i].Stats = d.counters.dests[dest.ID].show(d.counters.rawDest(dest.ID)).Stats
 			out.RealServers[i].NextHop = d.nextHop(snap, dest.ID)
 		}
 		list = append(list, out)
@@ -146,30 +146,17 @@ func (d *director) Services() []control.Service {
 	return list
 }
 
-func (d *director) destStats(id lvs.DestID) (sum dataplane.DestStats) {
-	for _, w := range d.workers {
-		sum.Add(w.dp.Stats().Dest(id))
-	}
-	return sum
-}
-
-func controlStats(s dataplane.DestStats) control.Stats {
-	return control.Stats{
-		Conns: s.Conns, InPackets: s.InPackets, OutPackets: s.OutPackets, InBytes: s.InBytes, OutBytes: s.OutBytes,
-	}
-}
-
 func (d *director) nextHop(snap *dataplane.Snapshot, id lvs.DestID) *control.NextHop {
 	if int(id) >= len(snap.Dests) {
 		return nil
 	}
 	hopID := snap.Dests[id].Hop
-	if hopID == 0 || int(hopID) >= len(d.asm.hops.keys) {
-		return &control.NextHop{Address: d.asm.services.Dest(id).Addr, State: "no route"}
+	if hopID == 0 || int(hopID) >= len(d.hops.keys) {
+		return &control.NextHop{Address: d.built.Dest(id).Addr, State: "no route"}
 	}
-	key, hop := d.asm.hops.keys[hopID], &snap.Hops[hopID]
-	out := &control.NextHop{Address: key.Addr, Port: d.world.ports[key.Port].name}
-	link, ok := d.world.links.linkOf(key)
+	key, hop := d.hops.keys[hopID], &snap.Hops[hopID]
+	out := &control.NextHop{Address: key.Addr, Port: d.network.ports[key.Port].name}
+	link, ok := d.network.links.linkOf(key)
 	switch {
 	case !ok:
 		out.State = "no route"
@@ -190,23 +177,21 @@ func (d *director) nextHop(snap *dataplane.Snapshot, id lvs.DestID) *control.Nex
 func (d *director) Conns(_ control.ConnFilter, fn func(control.Conn) bool) {
 	now := dataplane.TickOf(time.Since(d.started))
 	d.mu.RLock()
-	services := d.asm.services
+	built := d.built
 	d.mu.RUnlock()
 	d.table.Walk(func(_ conntrack.Ref, _ *conntrack.Entry, i conntrack.Info) bool {
 		if left := i.Expires(now); left > 0 {
-			return fn(connOf(i, left, services))
+			return fn(connOf(i, left, built))
 		}
 		return true // over, but not swept yet
 	})
 }
 
-func connOf(i conntrack.Info, left conntrack.Tick, services *lvs.Snapshot) control.Conn {
+func connOf(i conntrack.Info, left conntrack.Tick, built *lvs.Snapshot) control.Conn {
 	c := control.Conn{
-		Protocol: lvs.ProtoName(i.Proto), State: i.State.String(), Client: i.Client, VIP: i.VIP, RealServer: i.Dest,
+		Protocol: lvs.ProtoName(i.Proto), State: i.State.String(), Client: i.Client, VIP: i.VIP,
+		RealServer:     destOf(&i, built),
 		ExpiresSeconds: int64(left+conntrack.TicksPerSecond-1) / conntrack.TicksPerSecond, Flags: connFlags(i.Flags),
-	}
-	if dest := services.Dest(lvs.DestID(i.DestID)); dest != nil && dest.Addr.Is4() != i.VIP.Addr().Is4() {
-		c.RealServer = dest.AddrPort() // an address of the other family has no room in the entry
 	}
 	return c
 }

@@ -20,7 +20,7 @@ func (d *director) addVIPs() error {
 		return nil
 	}
 	var errs []error
-	for _, vip := range d.asm.vips() {
+	for _, vip := range d.vips() {
 		link, err := d.linkFor(vip)
 		if err != nil {
 			errs = append(errs, err)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"sync"
 	"time"
 
 	"ulvs/config"
@@ -30,11 +31,14 @@ type worker struct {
 	id   int
 	cpu  int // -1: not pinned
 	dp   *dataplane.Worker
+	mu   sync.Mutex    // guards set: any goroutine may wake
 	set  ioSet         // nil while stopped
 	done chan struct{} // closed when the thread ended; nil while stopped
 }
 
 func (w *worker) wake() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if w.set != nil {
 		w.set.Wake()
 	}
@@ -48,15 +52,23 @@ func (w *worker) stop() error {
 		<-w.done
 		w.done = nil
 	}
-	if w.set == nil {
+	set := w.swap(nil)
+	if set == nil {
 		return nil
 	}
-	set := w.set
-	w.set = nil
 	if err := set.Close(); err != nil {
 		return fmt.Errorf("close the queues of worker %d: %w", w.id, err)
 	}
 	return nil
+}
+
+// swap puts another queue in the place of the one it returns.
+func (w *worker) swap(set ioSet) ioSet {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	old := w.set
+	w.set = set
+	return old
 }
 
 func (d *director) makeWorkers(n int) {
@@ -66,13 +78,14 @@ func (d *director) makeWorkers(n int) {
 	}
 	for id := range n {
 		w := &worker{id: id, cpu: -1, dp: dataplane.NewWorker(dataplane.Options{
-			ID: id, Workers: n, Table: d.table, Snapshots: &d.snapshots, Notices: d.notices, Seed: rand.Uint64(),
+			ID: id, Workers: n, Table: d.table, Snapshots: d.Snapshots(), Notices: d.notices, Seed: rand.Uint64(),
 		})}
 		if id < len(cpus) {
 			w.cpu = cpus[id]
 		} else {
 			d.log.Warn("more queues than cores: worker is not pinned", "worker", id, "cores", len(cpus))
 		}
+		d.Serve(w.dp)
 		d.workers = append(d.workers, w)
 	}
 }
@@ -87,16 +100,18 @@ func (d *director) openQueue(w *worker, ports []port) (err error) {
 			o.FrameSize = 4096
 		}
 	}
+	var set ioSet
 	if node.IO == config.IOAsavie {
-		w.set, err = asSet(afxdp.OpenAsavie(o))
+		set, err = asSet(afxdp.OpenAsavie(o))
 	} else {
-		w.set, err = asSet(afxdp.Open(o))
+		set, err = asSet(afxdp.Open(o))
 	}
 	if err != nil {
 		return err
 	}
+	w.swap(set)
 	for i, p := range ports {
-		if err := d.steering.Register(p.index, w.id, w.set.FD(i)); err != nil {
+		if err := d.steering.Register(p.index, w.id, set.FD(i)); err != nil {
 			return err
 		}
 	}

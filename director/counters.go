@@ -1,0 +1,145 @@
+package director
+
+import (
+	"ulvs/control"
+	"ulvs/dataplane"
+	"ulvs/lvs"
+)
+
+// counters turns the workers' ever-growing counts into what IPVS shows: counts since a service
+// or destination was made or -Z, and rates.
+type counters struct {
+	workers  []*dataplane.Stats
+	services []counter // by ServiceID
+	dests    []counter // by DestID
+	total    counter
+}
+
+// counter is one object's. owner tells when its slot went to another object.
+type counter struct {
+	owner any
+	zero  dataplane.DestStats // what had been counted when the object began, or at -Z
+	rates estimator
+}
+
+// follow starts the counters of objects that are new in built.
+func (c *counters) follow(built *lvs.Snapshot) {
+	c.services = grown(c.services, len(built.Services))
+	c.dests = grown(c.dests, len(built.Destinations))
+	for id, s := range built.Services {
+		if s != nil && c.services[id].owner != s.Key {
+			c.services[id] = startingAt(s.Key, c.rawService(lvs.ServiceID(id)))
+		}
+	}
+	for id, d := range built.Destinations {
+		if d != nil && c.dests[id].owner != d.Load {
+			c.dests[id] = startingAt(d.Load, c.rawDest(lvs.DestID(id)))
+		}
+	}
+}
+
+func startingAt(owner any, raw dataplane.DestStats) counter {
+	return counter{owner: owner, zero: raw, rates: estimator{last: raw}}
+}
+
+func grown(list []counter, n int) []counter {
+	for len(list) < n {
+		list = append(list, counter{})
+	}
+	return list
+}
+
+func (c *counters) rawService(id lvs.ServiceID) (sum dataplane.DestStats) {
+	for _, w := range c.workers {
+		sum.Add(w.Service(id))
+	}
+	return sum
+}
+
+func (c *counters) rawDest(id lvs.DestID) (sum dataplane.DestStats) {
+	for _, w := range c.workers {
+		sum.Add(w.Dest(id))
+	}
+	return sum
+}
+
+// rawTotal sums all service slots, also of services long gone.
+func (c *counters) rawTotal() (sum dataplane.DestStats) {
+	for id := range c.services {
+		sum.Add(c.rawService(lvs.ServiceID(id)))
+	}
+	return sum
+}
+
+func (c *counter) show(raw dataplane.DestStats) control.Counters {
+	return control.Counters{Stats: control.Stats{
+		Conns: raw.Conns - c.zero.Conns, InPackets: raw.InPackets - c.zero.InPackets,
+		OutPackets: raw.OutPackets - c.zero.OutPackets, InBytes: raw.InBytes - c.zero.InBytes,
+		OutBytes: raw.OutBytes - c.zero.OutBytes,
+	}, Rates: c.rates.show()}
+}
+
+// reset is -Z: counts and rates begin anew.
+func (c *counter) reset(raw dataplane.DestStats) { *c = startingAt(c.owner, raw) }
+
+// zero resets one service with its destinations, or everything for the zero key.
+func (c *counters) zero(built *lvs.Snapshot, key lvs.ServiceKey) {
+	all := key == (lvs.ServiceKey{})
+	if all {
+		c.total.reset(c.rawTotal())
+	}
+	for id, s := range built.Services {
+		if s != nil && (all || s.Key == key) {
+			c.services[id].reset(c.rawService(lvs.ServiceID(id)))
+		}
+	}
+	for id, d := range built.Destinations {
+		if d == nil {
+			continue
+		}
+		if s := built.Services[d.Service]; all || s != nil && s.Key == key {
+			c.dests[id].reset(c.rawDest(lvs.DestID(id)))
+		}
+	}
+}
+
+// TickRates feeds the estimators. Call it every two seconds.
+func (n *Node) TickRates() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	c := &n.counters
+	for id := range c.services {
+		c.services[id].rates.tick(c.rawService(lvs.ServiceID(id)))
+	}
+	for id := range c.dests {
+		c.dests[id].rates.tick(c.rawDest(lvs.DestID(id)))
+	}
+	c.total.rates.tick(c.rawTotal())
+}
+
+// estimator is IPVS's (ip_vs_est.c): every two seconds a quarter of the way from the average to
+// the last sample. Connections and packets are scaled by 2^10, bytes by 2^5.
+type estimator struct {
+	last                                            dataplane.DestStats
+	conns, inPackets, outPackets, inBytes, outBytes int64
+}
+
+func (e *estimator) tick(now dataplane.DestStats) {
+	step(&e.conns, (now.Conns-e.last.Conns)<<9)
+	step(&e.inPackets, (now.InPackets-e.last.InPackets)<<9)
+	step(&e.outPackets, (now.OutPackets-e.last.OutPackets)<<9)
+	step(&e.inBytes, (now.InBytes-e.last.InBytes)<<4)
+	step(&e.outBytes, (now.OutBytes-e.last.OutBytes)<<4)
+	e.last = now
+}
+
+func step(avg *int64, sample uint64) { *avg += (int64(sample) - *avg) >> 2 }
+
+func (e *estimator) show() control.Rates {
+	count := func(avg int64) uint64 { return uint64(avg+0x1ff) >> 10 }
+	bytes := func(avg int64) uint64 { return uint64(avg+0xf) >> 5 }
+	return control.Rates{
+		Conns: count(e.conns), InPackets: count(e.inPackets), OutPackets: count(e.outPackets),
+		InBytes: bytes(e.inBytes), OutBytes: bytes(e.outBytes),
+	}
+}

@@ -1,0 +1,174 @@
+package director
+
+import (
+	"fmt"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+
+	"ulvs/config"
+	"ulvs/conntrack"
+	"ulvs/dataplane"
+	"ulvs/lvs"
+	"ulvs/sched"
+)
+
+// Network is what a Node knows of links, routes and neighbours at one moment. It is
+// immutable.
+type Network interface {
+	// NextHop returns the neighbour that packets for dst go to, and the address that the kernel
+	// would send them from; false without a route through a port of ours.
+	NextHop(dst netip.Addr) (key dataplane.HopKey, source netip.Addr, ok bool)
+	// Hop returns what is known of a neighbour.
+	Hop(key dataplane.HopKey) dataplane.Hop
+	// Locals returns the host's own addresses.
+	Locals() []netip.Addr
+	// Ports returns the interfaces that workers serve.
+	Ports() []dataplane.Port
+}
+
+// NodeOptions are what a Node is made of.
+type NodeOptions struct {
+	Table    *conntrack.Table
+	Network  Network
+	Timeouts config.Timeouts // zero: the kernel's
+	// KernelVIPs leaves ARP, echo and closed ports of VIPs to the kernel (vip_mode netlink).
+	KernelVIPs bool
+	// Addresses are answered for besides the services'.
+	Addresses []netip.Addr
+	// Published is called after each new snapshot with the Node locked: it must not call
+	// back. services tells whether more than neighbours changed. May be nil.
+	Published func(services bool)
+}
+
+// Node is a director without a machine under it: services and their schedulers, next hops, and
+// the snapshots made of them. A running director puts the kernel's routes and real
+// queues around one, a replay a recording's.
+type Node struct {
+	opt       NodeOptions
+	snapshots atomic.Pointer[dataplane.Snapshot]
+
+	mu         sync.RWMutex
+	network    Network
+	services   []lvs.Service // as configured and edited; Destinations newest first
+	built      *lvs.Snapshot
+	schedulers map[lvs.ServiceKey]*sched.Scheduler
+	hops       *hopTable
+	timeouts   conntrack.Timeouts
+	setSeconds [3]int // what ipvsadm --set shows: tcp, tcpfin, udp
+	settings   lvs.Settings
+	marks      []dataplane.MarkRule
+	daemons    []lvs.SyncDaemon
+	generation uint64
+	epoch      uint16
+	counters   counters
+}
+
+// NewNode makes a Node without services and publishes its first snapshot.
+func NewNode(o NodeOptions) (*Node, error) {
+	n := &Node{
+		opt: o, network: o.Network, schedulers: map[lvs.ServiceKey]*sched.Scheduler{}, hops: newHopTable(),
+		timeouts: conntrack.DefaultTimeouts().With(o.Timeouts.TCP, o.Timeouts.TCPFin, o.Timeouts.UDP),
+		settings: lvs.DefaultSettings(),
+	}
+	for i, s := range []conntrack.State{conntrack.TCPEstablished, conntrack.TCPFinWait, conntrack.UDPNormal} {
+		n.setSeconds[i] = int(n.timeouts.Of(s) / conntrack.TicksPerSecond)
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n, n.replace(nil)
+}
+
+// Snapshots returns where the current snapshot is found. Workers read it.
+func (n *Node) Snapshots() *atomic.Pointer[dataplane.Snapshot] { return &n.snapshots }
+
+// Serve tells the node of a worker, whose counters become part of its own. Call it before the
+// worker runs.
+func (n *Node) Serve(w *dataplane.Worker) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.counters.workers = append(n.counters.workers, w.Stats())
+}
+
+// Replace makes services the running ones. Counters, scheduler positions and sessions of what
+// stays are kept. On error nothing has changed.
+func (n *Node) Replace(services []lvs.Service) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.replace(services)
+}
+
+func (n *Node) replace(services []lvs.Service) error {
+	built, err := lvs.Build(n.built, services)
+	if err != nil {
+		return fmt.Errorf("build services: %w", err)
+	}
+	schedulers, err := n.nextSchedulers(built)
+	if err != nil {
+		return err
+	}
+	n.services, n.built, n.schedulers = services, built, schedulers
+	n.counters.follow(built)
+	n.publish()
+	return nil
+}
+
+// SetNetwork brings the snapshot up to date with links, routes and neighbours. all is false if
+// only neighbours changed; renumbered is true if ports were numbered anew.
+func (n *Node) SetNetwork(network Network, all, renumbered bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.network = network
+	if renumbered {
+		n.hops = newHopTable()
+	}
+	if all || renumbered {
+		n.publish()
+		return
+	}
+	n.publishHops()
+}
+
+// SetMarks replaces the rules that give packets a firewall mark.
+func (n *Node) SetMarks(rules []dataplane.MarkRule) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.marks = rules
+	n.publish()
+}
+
+// addHop gives a next hop a number and publishes it; false if there are too many.
+func (n *Node) addHop(key dataplane.HopKey) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.hops.id(key) != 0
+}
+
+// refresh publishes the hops as they are now.
+func (n *Node) refresh() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.publishHops()
+}
+
+// publish assembles everything anew.
+func (n *Node) publish() {
+	n.generation++
+	n.epoch++
+	n.snapshots.Store(n.snapshot())
+	if n.opt.Published != nil {
+		n.opt.Published(true)
+	}
+}
+
+// publishHops publishes the snapshot with other hops and nothing else changed.
+func (n *Node) publishHops() {
+	n.generation++
+	s := *n.snapshots.Load()
+	s.Generation = n.generation
+	s.Hops, s.HopIDs = n.hops.render(n.network)
+	n.snapshots.Store(&s)
+	if n.opt.Published != nil {
+		n.opt.Published(false)
+	}
+}
