@@ -1,7 +1,9 @@
 package dataplane
 
 import (
+	"maps"
 	"net/netip"
+	"slices"
 	"sync/atomic"
 	"testing"
 
@@ -44,6 +46,7 @@ type bedOptions struct {
 	frames   int
 	mtu      uint16
 	vlan     uint16
+	workers  int
 }
 
 func newBed(tb testing.TB, o bedOptions, services ...lvs.Service) *bed {
@@ -57,7 +60,9 @@ func newBed(tb testing.TB, o bedOptions, services ...lvs.Service) *bed {
 	if o.mtu == 0 {
 		o.mtu = 1500
 	}
-	table, err := conntrack.New(conntrack.Options{Bits: o.bits, Workers: 1, Heap: o.heap, MaxConns: o.maxConns})
+	table, err := conntrack.New(conntrack.Options{
+		Bits: o.bits, Workers: max(o.workers, 1), Heap: o.heap, MaxConns: o.maxConns,
+	})
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -67,8 +72,19 @@ func newBed(tb testing.TB, o bedOptions, services ...lvs.Service) *bed {
 		sched: map[lvs.ServiceKey]*sched.Scheduler{}, hops: make([]Hop, 1), hopIDs: map[HopKey]HopID{}, now: 80,
 	}
 	b.apply(services...)
-	b.worker = NewWorker(Options{Queue: b.queue, Table: table, Snapshots: &b.snapshots, Notices: b.notices, Seed: 1})
+	b.worker = NewWorker(Options{
+		Queue: b.queue, Table: table, Snapshots: &b.snapshots, Notices: b.notices, Seed: 1, Workers: o.workers,
+	})
 	return b
+}
+
+// peer is a second worker, number id, in the same world, with a queue of its own.
+func (b *bed) peer(id, workers int) *bed {
+	p := &bed{tb: b.tb, queue: memqueue.New(256), table: b.table, notices: b.notices, services: b.services, now: b.now}
+	p.worker = NewWorker(Options{
+		ID: id, Workers: workers, Queue: p.queue, Table: b.table, Snapshots: &b.snapshots, Notices: b.notices, Seed: 2,
+	})
+	return p
 }
 
 // NextHop implements Routes: clients are behind the router, real servers on their own link.
@@ -124,7 +140,7 @@ func (b *bed) apply(services ...lvs.Service) {
 			s.Replies[d.Addr] = d.Method == lvs.MethodNAT
 		}
 	}
-	s.Hops, s.HopIDs = b.hops, b.hopIDs
+	s.Hops, s.HopIDs = slices.Clone(b.hops), maps.Clone(b.hopIDs)
 	s.IndexServices()
 	b.snapshots.Store(s)
 }
@@ -145,21 +161,12 @@ func (b *bed) scheduler(svc *lvs.Service) *sched.Scheduler {
 }
 
 func (b *bed) dest(d *lvs.Destination) Dest {
-	out := Dest{
-		Method: d.Method, Removed: d.Removed, Load: d.Load, Service: d.Service, Port: packet.WirePort(d.Port),
-		Hop: b.hop(d.Addr, realMAC(int(d.Addr.AsSlice()[len(d.Addr.AsSlice())-1]))),
+	source := netip.MustParseAddr("10.0.0.10")
+	if d.Addr.Is6() {
+		source = netip.MustParseAddr("fd00::10")
 	}
-	if d.Addr.Is4() {
-		out.Addr[0] = uint64(packet.WireV4(d.Addr))
-	} else {
-		out.Addr = packet.WireV6(d.Addr)
-	}
-	if d.Method == lvs.MethodTUN {
-		out.OuterLen, out.OuterSrc = 20, [2]uint64{uint64(packet.WireV4(netip.MustParseAddr("10.0.0.10")))}
-		if d.Addr.Is6() {
-			out.OuterLen, out.OuterSrc = 40, packet.WireV6(netip.MustParseAddr("fd00::10"))
-		}
-	}
+	out := NewDest(d, source)
+	out.Hop = b.hop(d.Addr, realMAC(int(d.Addr.AsSlice()[len(d.Addr.AsSlice())-1])))
 	return out
 }
 
