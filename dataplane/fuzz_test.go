@@ -1,0 +1,138 @@
+package dataplane
+
+import (
+	"encoding/binary"
+	"testing"
+
+	"ulvs/conntrack"
+	"ulvs/packet"
+)
+
+// FuzzPipeline feeds two arbitrary frames to a worker, each twice, so that what makes a session
+// also meets it. Whatever comes out is a right packet from the right MAC address to the right
+// one, with its L4 checksum as good as it came.
+func FuzzPipeline(f *testing.F) {
+	for _, frame := range goodFrames(f) {
+		f.Add(frame, frame, uint8(0))
+	}
+	answer := seg{src: "10.0.0.22:8080", dst: client4, flags: packet.TCPSyn | packet.TCPAck, payload: 3}
+	f.Add(goodFrames(f)["NAT"], answer.bytes(f), uint8(2))
+	for _, h := range allHostile(f) {
+		f.Add(h.frame, goodFrames(f)["TCP"], uint8(1))
+	}
+	b := hostileBed(f, 1)
+	f.Fuzz(func(t *testing.T, first, second []byte, ports uint8) {
+		b.tb = t
+		b.now++
+		for range 2 {
+			b.oneFuzzed(first, ports&1)
+			b.oneFuzzed(second, ports>>1&1)
+		}
+		b.now += 2 * holdTicks
+		b.send(0)
+		b.worker.Sweep(b.now + 24*3600*conntrack.TicksPerSecond)
+		b.check()
+		for range len(b.notices) {
+			<-b.notices
+		}
+		if n := b.table.Stats().Conns; n != 0 {
+			t.Errorf("%d sessions outlive a day", n)
+		}
+		for id, d := range b.services.Destinations {
+			if d != nil && d.Load.InUse() {
+				t.Errorf("real server %d is in use by nobody: %v", id, b.load(d.ID))
+			}
+		}
+	})
+}
+
+func (b *bed) oneFuzzed(frame []byte, port uint8) {
+	b.tb.Helper()
+	if !b.queue.Inject(port, frame) {
+		return // longer than a chunk
+	}
+	before := b.worker.stats.verdicts
+	b.worker.RunOnce(b.now)
+	b.check()
+	out := b.queue.Take()
+	verdict := hold
+	for v := range before {
+		if b.worker.stats.verdicts[v] != before[v] {
+			verdict = Verdict(v)
+		}
+	}
+	if verdict.IsTx() != (len(out) == 1) {
+		b.tb.Fatalf("%d frames came out with %s", len(out), verdict)
+	}
+	if len(out) == 1 {
+		b.rightFrame(frame, verdict, out[0].Port, out[0].Data)
+	}
+}
+
+// rightFrame proves what must hold of any frame out that came of in.
+func (b *bed) rightFrame(in []byte, v Verdict, port uint8, out []byte) {
+	b.tb.Helper()
+	if packet.MAC(out[6:12]) != portMACs[port] && packet.MAC(in[0:6]) == portMACs[port] {
+		b.tb.Errorf("%s: sent from %x, the port's MAC is %x", v, out[6:12], portMACs[port])
+	}
+	dst := packet.MAC(out[0:6])
+	forwarded := v == TxDR || v == TxNAT || v == TxTUN || v == TxNATReply || v == TxRouted
+	if known := dst == routerMAC || dst[0] == 2 && dst[4] == 2; forwarded && !known {
+		b.tb.Errorf("%s: sent to %x, which is no neighbour", v, dst)
+	}
+	if v == TxTUN {
+		out = unwrap(b.tb, out)
+	}
+	var p, q packet.Parsed
+	if err := packet.Parse(out, &p); err != 0 && (err != packet.ErrLand || v != TxNAT) {
+		b.tb.Fatalf("%s: what came out is refused as %s\nin  %x\nout %x", v, err, in, out)
+	}
+	if v == TxARP || packet.Parse(in, &q) != 0 {
+		return
+	}
+	if len(out) != int(p.L3Off)+int(p.TotalLen) && v != TxEcho && v != TxND {
+		b.tb.Errorf("%s: %d bytes for a packet of %d", v, len(out), p.TotalLen)
+	}
+	if rightL4(in, &q) && p.Flags&packet.FlagFragment == 0 && !rightL4(out, &p) {
+		b.tb.Errorf("%s: the L4 checksum is wrong\nin  %x\nout %x", v, in, out)
+	}
+	if forwarded && p.TTL != q.TTL-1 {
+		b.tb.Errorf("%s: TTL %d came out as %d", v, q.TTL, p.TTL)
+	}
+}
+
+// unwrap takes the outer header off a frame out of a tunnel.
+func unwrap(tb testing.TB, out []byte) []byte {
+	tb.Helper()
+	var p packet.Parsed
+	if err := packet.Parse(out, &p); err != 0 || p.Kind != packet.KindOther {
+		tb.Fatalf("the outer packet is refused as %s, kind %d: %x", err, p.Kind, out)
+	}
+	inner := append([]byte(nil), out[:12]...)
+	inner = binary.BigEndian.AppendUint16(inner, map[uint8]uint16{4: 0x0800, 41: 0x86dd}[p.Proto])
+	return append(inner, out[p.L4Off:]...)
+}
+
+// rightL4 verifies a checksum over everything, the slow way. True where there is none to verify.
+func rightL4(frame []byte, p *packet.Parsed) bool {
+	if p.Kind != packet.KindFlow && p.Kind != packet.KindICMP || p.Proto == packet.ProtoSCTP {
+		return true
+	}
+	l4 := frame[p.L4Off : p.L3Off+p.TotalLen]
+	if p.Proto == packet.ProtoUDP && l4[6] == 0 && l4[7] == 0 {
+		return true
+	}
+	sum := slowSum(l4)
+	if p.Proto != packet.ProtoICMP {
+		t := p.Tuple()
+		sum += uint32(p.Proto) + uint32(len(l4))
+		for _, a := range [][16]byte{t.Src, t.Dst} {
+			if p.V6() {
+				sum += slowSum(a[:])
+			} else {
+				sum += slowSum(a[12:])
+			}
+		}
+	}
+	return fold(sum) == 0xffff
+}
