@@ -7,12 +7,12 @@ FUZZTIME ?= 5s
 BENCH   ?= .
 export CGO_ENABLED = 0
 
-.PHONY: all build demo test check race fuzz unit lab bench bench-save generate install clean help
+.PHONY: conformance all build demo test check race fuzz unit lab bench bench-save generate install clean help
 
 all: build
 
 build: ## build bin/ulvs, one static binary
-	$(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/ulvs ./cmd/ulvs
+	$(GO) build -trimpath -ldflags '-s -w -X main.linked=$(VERSION)' -o bin/ulvs ./cmd/ulvs
 
 demo: ## real HTTP and UDP through DR, NAT and TUN in a lab of namespaces (IPV6=1: over IPv6)
 	@test/demo/demo.sh
@@ -21,7 +21,7 @@ test: ## every test there is: static, unit, race, fuzz smoke, lab with real AF_X
 	@test/all.sh
 
 check: ## static: gofmt, vet, staticcheck, architecture, sizes
-	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "not gofmt'ed:"; echo "$$unformatted"; exit 1; }
+	@bad=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$bad" ] || { echo "not gofmt'ed: $$bad"; exit 1; }
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
 	$(GO) test ./test/arch ./test/tidy
@@ -38,6 +38,10 @@ fuzz: ## every fuzz target for FUZZTIME each
 lab: build ## tests in namespaces with real AF_XDP; needs root
 	ULVS_REQUIRE=netns,afxdp $(GO) test -count=1 ./test/... ./dataplane/afxdp ./route
 
+DIR ?= test/conformance/testdata
+conformance: ## replay a folder of recordings of a real kernel (DIR=)
+	@$(GO) run ./test/conformance/replay $(DIR)
+
 bench: ## benchmarks; BENCH=regexp
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./packet ./sched ./conntrack ./dataplane
 
@@ -47,8 +51,9 @@ bench-save: ## the figures of bench/baseline, measured anew (quiet machine, five
 generate: ## compile the BPF programs (needs clang); the objects are committed
 	$(GO) generate ./...
 
-install: build ## install bin/ulvs to PREFIX (default /usr/local)
+install: build ## install bin/ulvs and ipvsadm to PREFIX (default /usr/local)
 	install -D -m 0755 bin/ulvs $(DESTDIR)$(or $(PREFIX),/usr/local)/bin/ulvs
+	ln -sf ulvs $(DESTDIR)$(or $(PREFIX),/usr/local)/bin/ipvsadm
 
 clean: ## remove what was built
 	rm -rf bin

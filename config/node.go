@@ -23,7 +23,7 @@ const (
 )
 
 func spanConnTabBits() span { return span{8, 27, 20} } // 20: a million sessions, the source document's value
-func spanMaxConns() span    { return span{0, 1 << 28, 0} }
+func spanMaxConns() span    { return span{0, 1<<28 - 1, 0} }
 func spanWorkers() span     { return span{1, 256, 0} }
 func spanFrames() span      { return span{1024, 1 << 20, 8192} }
 

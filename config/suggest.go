@@ -29,6 +29,9 @@ func suggest(word string, known []string) string {
 
 // distance is the Levenshtein distance of a and b, or limit if it is not below it.
 func distance(a, b string, limit int) int {
+	if swapped(a, b) {
+		return min(1, limit) // one slip of the fingers, not two
+	}
 	if len(a)-len(b) >= limit || len(b)-len(a) >= limit {
 		return limit
 	}
@@ -49,6 +52,16 @@ func distance(a, b string, limit int) int {
 		}
 	}
 	return min(row[len(b)], limit)
+}
+
+// swapped reports whether a and b differ by two neighbouring letters that changed places.
+func swapped(a, b string) bool {
+	for i := 0; len(a) == len(b) && i+1 < len(a); i++ {
+		if a[i] != b[i] {
+			return a[i] == b[i+1] && a[i+1] == b[i] && a[i+2:] == b[i+2:]
+		}
+	}
+	return false
 }
 
 // wouldBeRight ends a complaint about word: the likely one, or all of them.

@@ -41,6 +41,7 @@ const (
 	FlagNoReply                     // its reply key was another conn's: found from the client only
 	FlagSynced                      // came from a peer director
 	FlagSeenReply                   // the dataplane's: a packet of the real server passed
+	FlagUnlinked                    // a template that Unlink made unfindable
 )
 
 // Entry is one conn. Its first 64 bytes are the same for both families; an IPv6 entry is an

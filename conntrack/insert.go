@@ -221,6 +221,11 @@ func (h *Handle) Delete(r Ref) bool {
 	if !e.kill() {
 		return false
 	}
+	if e.Flags()&FlagUnlinked != 0 { // final once it is dead
+		h.deleted(f)
+		h.retire(p, l, idx)
+		return true
+	}
 	slots := 1
 	p.unlink(&l.cache, fwdHash&^idxMask|uint64(idx))
 	if two {
@@ -230,6 +235,21 @@ func (h *Handle) Delete(r Ref) bool {
 	h.deleted(f)
 	p.count(l, -slots)
 	h.retire(p, l, idx)
+	return true
+}
+
+// Unlink makes a live template unfindable, for a new one in its place, and reports whether this caller
+// did it. Until it is deleted it goes on as before: its time runs, and it is walked.
+func (h *Handle) Unlink(r Ref) bool {
+	p, l := h.part(r.V6())
+	idx := uint32(r & idxMask)
+	e := p.entry(idx)
+	if e.Flags()&(FlagTemplate|FlagUnlinked) != FlagTemplate || !e.SetFlags(FlagUnlinked) {
+		return false
+	}
+	fwd, _ := e.keys()
+	p.unlink(&l.cache, h.t.seeds.hash(&fwd)&^idxMask|uint64(idx))
+	p.count(l, -1)
 	return true
 }
 

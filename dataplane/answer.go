@@ -35,7 +35,7 @@ func (w *Worker) other(f *packet.Frame, p *packet.Parsed) Verdict {
 	case p.Kind == packet.KindARP:
 		return w.arp(f, p)
 	case p.Flags&packet.FlagFragment != 0:
-		return DropFragment
+		return w.gather(f, p)
 	case p.Kind == packet.KindICMP && p.Proto == packet.ProtoICMPv6:
 		return w.icmp6(f, p)
 	case p.Kind == packet.KindICMP:
@@ -44,13 +44,9 @@ func (w *Worker) other(f *packet.Frame, p *packet.Parsed) Verdict {
 	return DropNotOurs
 }
 
-// icmp4 answers echo requests to VIPs, in place.
-func (w *Worker) icmp4(f *packet.Frame, p *packet.Parsed) Verdict {
+// echo4 answers an echo request, in place.
+func echo4(f *packet.Frame, p *packet.Parsed) Verdict {
 	b := f.Bytes()
-	m := packet.ICMP(b[p.L4Off:])
-	if p.V6() || m.Type() != packet.ICMPEchoRequest || !w.snap.VIPs[p.Dst()] {
-		return DropICMP
-	}
 	packet.Ethernet(b).SwapMACs()
 	ip := packet.IPv4(b[p.L3Off:])
 	src, ttl := ip.SrcWire(), uint16(ip.TTL())
@@ -58,30 +54,20 @@ func (w *Worker) icmp4(f *packet.Frame, p *packet.Parsed) Verdict {
 	ip.SetDstWire(src)
 	ip.SetTTL(ownTTL)
 	ip.SetChecksum(ip.Checksum().Apply(packet.Delta(0).Change16(ttl, ownTTL)))
-	m.ChangeType(packet.ICMPEchoReply)
+	packet.ICMP(b[p.L4Off:]).ChangeType(packet.ICMPEchoReply)
 	return TxEcho
 }
 
-// icmp6 answers echo requests to VIPs and neighbour solicitations for them.
-func (w *Worker) icmp6(f *packet.Frame, p *packet.Parsed) Verdict {
+// echo6 does the same for IPv6.
+func echo6(f *packet.Frame, p *packet.Parsed) Verdict {
 	b := f.Bytes()
-	m := packet.ICMPv6(b[p.L4Off:])
-	if !p.V6() {
-		return DropICMP
-	}
-	if m.Type() == packet.ICMPv6NeighborSolicit {
-		return w.solicitation(f, p)
-	}
-	if m.Type() != packet.ICMPv6EchoRequest || !w.snap.VIPs[p.Dst()] {
-		return DropICMP
-	}
 	packet.Ethernet(b).SwapMACs()
 	ip := packet.IPv6(b[p.L3Off:])
 	src := ip.SrcWire()
 	ip.SetSrcWire(ip.DstWire())
 	ip.SetDstWire(src)
 	ip.SetHopLimit(ownTTL)
-	m.ChangeType(packet.ICMPv6EchoReply)
+	packet.ICMPv6(b[p.L4Off:]).ChangeType(packet.ICMPv6EchoReply)
 	return TxEcho
 }
 

@@ -17,16 +17,20 @@ func (w *Worker) timeExceeded(f *packet.Frame, p *packet.Parsed) Verdict {
 	return w.icmpError(f, p, ownError{v4, typeCode{packet.ICMPv6TimeExceeded, packet.ICMPv6CodeHopLimit}, 0, DropTTL})
 }
 
-// tooBig tells the sender the MTU. An IPv4 packet without DF is no fault of the sender's, but
-// we do not fragment (yet): it is dropped and counted.
+// tooBig tells the sender the MTU. The packet is quoted as it would have gone on, with its TTL
+// taken down.
 func (w *Worker) tooBig(f *packet.Frame, p *packet.Parsed, mtu int) Verdict {
-	if !p.V6() && p.Flags&packet.FlagDF == 0 {
-		return DropTooBig
-	}
 	v4 := typeCode{packet.ICMPUnreachable, packet.ICMPCodeFragNeeded}
 	v6 := typeCode{packet.ICMPv6PacketTooBig, 0}
-	return w.icmpError(f, p, ownError{v4, v6, uint32(max(mtu, 0)), DropTooBig})
+	if mtu < minMTU4 {
+		return DropTooBig
+	}
+	decTTL(f.Bytes()[p.L3Off:], p)
+	return w.icmpError(f, p, ownError{v4, v6, uint32(mtu), DropTooBig})
 }
+
+// minMTU4 is the smallest MTU of IPv4 (RFC 791).
+const minMTU4 = 68
 
 type typeCode [2]uint8
 

@@ -126,7 +126,7 @@ func (b *bed) apply(services ...lvs.Service) {
 		Ports: []Port{{"c0", portMACs[0], b.mtu}, {"s0", portMACs[1], b.mtu}},
 	}
 	timeouts := conntrack.DefaultTimeouts()
-	s.Timeouts = &timeouts
+	s.Timeouts, s.Settings = &timeouts, lvs.DefaultSettings()
 	for id, svc := range next.Services {
 		if svc == nil || next.Service(svc.Key) != svc {
 			continue

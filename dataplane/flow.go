@@ -12,36 +12,54 @@ func (w *Worker) flow(f *packet.Frame, p *packet.Parsed, ref conntrack.Ref) Verd
 		return w.miss(f, p)
 	}
 	e := w.table.Entry(ref)
-	if !e.Live() || e.Expired(w.now) || w.reusable(p, e) {
+	if !e.Live() || e.Expired(w.now) || p.TCPFlags&packet.TCPSyn != 0 && w.renews(p, e) {
 		w.expire(ref, e)
 		return w.miss(f, p)
 	}
 	if ref.Reply() {
 		return w.reply(f, p, e)
 	}
-	return w.request(f, p, e)
+	return w.request(f, p, ref)
 }
 
-// reusable reports whether a SYN starts a new session over a finished one (conn_reuse_mode
-// 1, ip_vs_core.c is_new_conn_expected): the session is in TIME_WAIT or CLOSE
-// and hangs on no template.
+// reusable reports whether a SYN starts a new session over a finished one (conn_reuse_mode,
+// ip_vs_core.c is_new_conn_expected): bit 0 for a session in TIME_WAIT or CLOSE, bit 1 also for
+// one in FIN_WAIT without replies, and none that hangs on a template.
 func (w *Worker) reusable(p *packet.Parsed, e *conntrack.Entry) bool {
 	if p.TCPFlags&(packet.TCPSyn|packet.TCPAck|packet.TCPRst) != packet.TCPSyn || p.Proto != lvs.ProtoTCP {
 		return false
 	}
-	s := e.State()
-	return (s == conntrack.TCPTimeWait || s == conntrack.TCPClose) && e.Control() == 0
+	s, mode := e.State(), w.snap.Settings.ConnReuseMode
+	over := s == conntrack.TCPTimeWait || s == conntrack.TCPClose
+	if mode&2 != 0 && s == conntrack.TCPFinWait && e.Flags()&conntrack.FlagNoOutput != 0 {
+		over = true
+	}
+	return over && mode != 0 && e.Control() == 0
+}
+
+// renews reports whether a SYN replaces its session: by conn_reuse_mode, or because the real server is
+// quiesced and expire_nodest_conn is set.
+func (w *Worker) renews(p *packet.Parsed, e *conntrack.Entry) bool {
+	if w.reusable(p, e) {
+		return true
+	}
+	if w.snap.Settings.ExpireNodestConn == 0 || p.TCPFlags&packet.TCPAck != 0 || p.Proto != lvs.ProtoTCP {
+		return false
+	}
+	d := w.dest(e.Dest())
+	return d != nil && d.Quiesced
 }
 
 // request forwards a client's packet along its session.
-func (w *Worker) request(f *packet.Frame, p *packet.Parsed, e *conntrack.Entry) Verdict {
+func (w *Worker) request(f *packet.Frame, p *packet.Parsed, ref conntrack.Ref) Verdict {
+	e := w.table.Entry(ref)
 	id := e.Dest()
 	if int(id) >= len(w.snap.Dests) {
 		return DropRemoved
 	}
 	d := &w.snap.Dests[id]
 	if d.Removed || d.Load == nil {
-		return DropRemoved
+		return w.orphan(f, p, ref, e)
 	}
 	hop := &w.snap.Hops[d.Hop]
 	if hop.State != HopReady {
@@ -54,6 +72,16 @@ func (w *Worker) request(f *packet.Frame, p *packet.Parsed, e *conntrack.Entry) 
 	w.track(e, p, dir)
 	w.stats.in(id, p.TotalLen)
 	return w.forward(f, p, forwarding{e, d, hop})
+}
+
+// orphan handles a packet whose session's real server is no longer configured: dropped, or with
+// expire_nodest_conn scheduled anew.
+func (w *Worker) orphan(f *packet.Frame, p *packet.Parsed, ref conntrack.Ref, e *conntrack.Entry) Verdict {
+	if w.snap.Settings.ExpireNodestConn == 0 {
+		return DropRemoved
+	}
+	w.expire(ref, e)
+	return w.miss(f, p)
 }
 
 // forwarding is what the three methods work with.
@@ -69,9 +97,27 @@ func (w *Worker) forward(f *packet.Frame, p *packet.Parsed, to forwarding) Verdi
 	if p.TTL <= 1 {
 		return w.timeExceeded(f, p)
 	}
-	if int(p.TotalLen)+int(to.dest.OuterLen) > int(to.hop.MTU) {
-		return w.tooBig(f, p, int(to.hop.MTU)-int(to.dest.OuterLen))
+	mtu := int(to.hop.MTU) - int(to.dest.Overhead)
+	if int(p.TotalLen) <= mtu {
+		return w.apply(f, p, to)
 	}
+	tunnelAnyway := to.dest.Method == lvs.MethodTUN && w.snap.Settings.PMTUDisc == 0
+	if w.refuses(p, mtu) && (p.V6() || !tunnelAnyway) {
+		return w.tooBig(f, p, mtu)
+	}
+	return w.cut(f, w.apply(f, p, to), to.hop.MTU)
+}
+
+// refuses reports whether a packet larger than mtu must not be cut: IPv4's with DF, and IPv6's that
+// did not come in fragments that fit.
+func (w *Worker) refuses(p *packet.Parsed, mtu int) bool {
+	if p.V6() {
+		return w.atLimit == 0 || int(w.atLimit) > mtu
+	}
+	return p.Flags&packet.FlagDF != 0
+}
+
+func (w *Worker) apply(f *packet.Frame, p *packet.Parsed, to forwarding) Verdict {
 	switch to.dest.Method {
 	case lvs.MethodDR:
 		return w.forwardDR(f, p, to.hop)
@@ -97,10 +143,13 @@ func (w *Worker) reply(f *packet.Frame, p *packet.Parsed, e *conntrack.Entry) Ve
 	if p.TTL <= 1 {
 		return w.timeExceeded(f, p)
 	}
-	if p.TotalLen > hop.MTU {
+	switch {
+	case p.TotalLen <= hop.MTU:
+		return w.forwardReply(f, p, e, hop)
+	case w.refuses(p, int(hop.MTU)):
 		return w.tooBig(f, p, int(hop.MTU))
 	}
-	return w.forwardReply(f, p, e, hop)
+	return w.cut(f, w.forwardReply(f, p, e, hop), hop.MTU)
 }
 
 // The dataplane's word of a NAT session caches the client's next hop: HopID in the
@@ -159,6 +208,8 @@ func (w *Worker) track(e *conntrack.Entry, p *packet.Parsed, dir conntrack.Dir) 
 			w.transition(e, s, next)
 			s = next
 		}
+	} else if dir == conntrack.Output {
+		w.assure(e)
 	}
 	e.Touch(w.now, w.snap.Timeouts.Of(s))
 }
@@ -166,11 +217,24 @@ func (w *Worker) track(e *conntrack.Entry, p *packet.Parsed, dir conntrack.Dir) 
 // transition changes the state and recounts the session where its activity changed.
 // Another worker may have been faster; then it has done the counting.
 func (w *Worker) transition(e *conntrack.Entry, from, to conntrack.State) {
-	if !e.SetState(from, to) || from.Active() == to.Active() {
+	if !e.SetState(from, to) {
+		return
+	}
+	if to == conntrack.TCPEstablished {
+		w.assure(e)
+	}
+	if from.Active() == to.Active() {
 		return
 	}
 	if d := w.dest(e.Dest()); d != nil {
 		d.Load.Move(to.Active())
+	}
+}
+
+// assure marks the session's template as one that got somebody through: shown as ASSURED.
+func (w *Worker) assure(e *conntrack.Entry) {
+	if t := e.Control(); t != 0 {
+		w.table.Entry(t).SetState(conntrack.TemplateNone, conntrack.TemplateAssured)
 	}
 }
 

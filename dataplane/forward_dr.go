@@ -25,11 +25,14 @@ func (w *Worker) forwardRouted(f *packet.Frame, p *packet.Parsed) Verdict {
 		return w.unresolved(id)
 	case p.TTL <= 1:
 		return w.timeExceeded(f, p)
-	case p.TotalLen > hop.MTU:
+	case p.TotalLen > hop.MTU && (p.V6() || p.Flags&packet.FlagDF != 0):
 		return w.tooBig(f, p, int(hop.MTU))
 	case !setL2(f, ipSpan(p), hop, etherType(p)):
 		return DropHeadroom
 	}
 	decTTL(l3(f, p), p)
+	if p.TotalLen > hop.MTU {
+		return w.cut(f, TxRouted, hop.MTU)
+	}
 	return TxRouted
 }

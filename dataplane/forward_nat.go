@@ -24,7 +24,7 @@ func (w *Worker) forwardNAT(f *packet.Frame, p *packet.Parsed, to forwarding) Ve
 	}
 	l4 := b[p.L4Off-p.L3Off:]
 	binary.LittleEndian.PutUint16(l4[2:4], to.conn.DestPort())
-	mendL4(l4, p.Proto, d+port)
+	mendL4(b, l4, p, d+port)
 	return TxNAT
 }
 
@@ -43,7 +43,7 @@ func (w *Worker) forwardReply(f *packet.Frame, p *packet.Parsed, e *conntrack.En
 	}
 	l4 := b[p.L4Off-p.L3Off:]
 	binary.LittleEndian.PutUint16(l4[0:2], e.VIPPort())
-	mendL4(l4, p.Proto, d+port)
+	mendL4(b, l4, p, d+port)
 	return TxNATReply
 }
 
@@ -77,15 +77,28 @@ func setAddr6(b []byte, off int, addr [2]uint64) packet.Delta {
 	return d
 }
 
-// mendL4 applies a change of addresses and ports to the L4 checksum. SCTP's CRC does not
-// cover them. A UDP datagram that came without a checksum keeps none.
-func mendL4(l4 []byte, proto uint8, d packet.Delta) {
-	switch proto {
+// mendL4 applies a change of addresses and ports to the L4 checksum. SCTP's CRC covers the ports: it is
+// computed anew. A UDP datagram that came without a checksum leaves with one, as the kernel's does.
+func mendL4(b, l4 []byte, p *packet.Parsed, d packet.Delta) {
+	switch p.Proto {
 	case packet.ProtoTCP:
 		h := packet.TCP(l4[:packet.TCPLen])
 		h.SetChecksum(h.Checksum().Apply(d))
 	case packet.ProtoUDP:
 		h := packet.UDP(l4[:packet.UDPLen])
-		h.SetChecksum(h.Checksum().ApplyUDP(d))
+		if sum := h.Checksum(); sum != 0 {
+			h.SetChecksum(sum.ApplyUDP(d))
+			return
+		}
+		h.SetChecksum(packet.FoldUDP(packet.Sum(l4, pseudoOf(b, p, len(l4)))))
 	}
+}
+
+// pseudoOf is the sum of the pseudo header with the addresses as they are in b now.
+func pseudoOf(b []byte, p *packet.Parsed, length int) uint32 {
+	if !p.V6() {
+		return packet.PseudoV4(packet.IPv4(b).AddrWire(), p.Proto, length)
+	}
+	src, dst := packet.IPv6(b).SrcWire(), packet.IPv6(b).DstWire()
+	return packet.PseudoV6(&[4]uint64{src[0], src[1], dst[0], dst[1]}, p.Proto, length)
 }

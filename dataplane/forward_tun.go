@@ -1,43 +1,71 @@
 package dataplane
 
-import "ulvs/packet"
+import (
+	"ulvs/lvs"
+	"ulvs/packet"
+)
 
-// forwardTUN puts the packet into an outer IP header to the real server (ip_vs_tunnel_xmit).
+// tunnelOverhead is what a method adds to a packet: the outer IP header and what lies between it and
+// the inner one (ip_vs_tun.h; GUE is UDP and four bytes, GRE four or eight).
+func tunnelOverhead(t lvs.Tunnel, v6 bool) uint8 {
+	n := packet.IPv4Len
+	if v6 {
+		n = packet.IPv6Len
+	}
+	switch {
+	case t.Type == lvs.TunnelGUE:
+		n += packet.UDPLen + packet.GUELen
+	case t.Type == lvs.TunnelGRE && t.Checksum != lvs.TunnelNoChecksum:
+		n += packet.GRELen + packet.GREChecksumLen
+	case t.Type == lvs.TunnelGRE:
+		n += packet.GRELen
+	}
+	return uint8(n)
+}
+
+// forwardTUN puts the packet into an outer IP packet to the real server (ip_vs_tunnel_xmit).
 // The inner TTL goes down first and the outer one copies it; DSCP is copied, and an ECN of
 // CE becomes ECT(0) outside, as INET_ECN_encapsulate has it.
 func (w *Worker) forwardTUN(f *packet.Frame, p *packet.Parsed, to forwarding) Verdict {
-	outer := int(to.dest.OuterLen)
-	start := int(f.Off) + int(p.L3Off) - outer
+	d := to.dest
+	over := int(d.Overhead)
+	start := int(f.Off) + int(p.L3Off) - over
 	if start < vlanHeaderLen {
 		return DropHeadroom
 	}
-	decTTL(f.Buf[start+outer:], p)
+	decTTL(f.Buf[start+over:], p)
+	b := f.Buf[start : start+over+int(p.TotalLen)]
+	proto, etype := uint8(packet.ProtoIPIP), uint16(packet.EtherTypeIPv4)
+	if p.V6() {
+		proto = packet.ProtoIPv6
+	}
+	if d.Tunnel.Type != lvs.TunnelIPIP {
+		proto = encapsulate(b, p, d, proto)
+	}
 	tos := p.TOS
 	if tos&3 == 3 {
 		tos &^= 1
 	}
-	etype := uint16(packet.EtherTypeIPv6)
-	if outer == packet.IPv4Len {
-		etype = packet.EtherTypeIPv4
-		w.outer4(f.Buf[start:], p, to.dest, tos)
+	if d.V6 {
+		etype = packet.EtherTypeIPv6
+		outer6(b, p, d, outerFields{proto, tos})
 	} else {
-		outer6(f.Buf[start:], p, to.dest, tos)
+		w.outer4(b, p, d, outerFields{proto, tos})
 	}
-	if !setL2(f, span{int(p.L3Off) - outer, int(p.TotalLen) + outer}, to.hop, etype) {
+	if !setL2(f, span{int(p.L3Off) - over, len(b)}, to.hop, etype) {
 		return DropHeadroom
 	}
 	return TxTUN
 }
 
-// outer4 writes an IPv4 outer header. DF is the inner packet's; without it the packet gets an
-// IP id of its own, else 0.
-func (w *Worker) outer4(b []byte, p *packet.Parsed, d *Dest, tos uint8) {
+type outerFields struct{ proto, tos uint8 }
+
+// outer4 writes an IPv4 outer header over b, the whole outer packet. DF is the inner packet's (unless
+// pmtu_disc is off, or the inner one is IPv6); without it the packet gets an IP id of its own.
+func (w *Worker) outer4(b []byte, p *packet.Parsed, d *Dest, o outerFields) {
 	fields := packet.IPv4Fields{
-		TOS: tos, TTL: p.TTL - 1, Proto: packet.ProtoIPIP, TotalLen: p.TotalLen + packet.IPv4Len,
-		DF: p.Flags&packet.FlagDF != 0, Src: uint32(d.OuterSrc[0]), Dst: uint32(d.Addr[0]),
-	}
-	if p.V6() {
-		fields.Proto = packet.ProtoIPv6
+		TOS: o.tos, TTL: p.TTL - 1, Proto: o.proto, TotalLen: uint16(len(b)),
+		DF: p.Flags&packet.FlagDF != 0 && w.snap.Settings.PMTUDisc != 0, Src: uint32(d.OuterSrc[0]), Dst: uint32(d.Addr[0]),
 	}
 	if !fields.DF {
 		fields.ID = w.nextID()
@@ -46,15 +74,51 @@ func (w *Worker) outer4(b []byte, p *packet.Parsed, d *Dest, tos uint8) {
 }
 
 // outer6 writes an IPv6 outer header (RFC 2473).
-func outer6(b []byte, p *packet.Parsed, d *Dest, tos uint8) {
+func outer6(b []byte, p *packet.Parsed, d *Dest, o outerFields) {
 	fields := packet.IPv6Fields{
-		TrafficClass: tos, HopLimit: p.TTL - 1, NextHeader: packet.ProtoIPIP, PayloadLen: p.TotalLen,
+		TrafficClass: o.tos, HopLimit: p.TTL - 1, NextHeader: o.proto, PayloadLen: uint16(len(b) - packet.IPv6Len),
 		Src: d.OuterSrc, Dst: d.Addr,
 	}
-	if p.V6() {
-		fields.NextHeader = packet.ProtoIPv6
-	}
 	packet.IPv6(b[:packet.IPv6Len]).Encode(&fields)
+}
+
+// encapsulate writes what lies between the outer IP header and the inner packet, and returns
+// the outer header's protocol.
+func encapsulate(b []byte, p *packet.Parsed, d *Dest, inner uint8) uint8 {
+	n := packet.IPv4Len
+	if d.V6 {
+		n = packet.IPv6Len
+	}
+	b = b[n:]
+	if d.Tunnel.Type == lvs.TunnelGRE {
+		packet.GRE(b).Encode(&packet.GREFields{
+			EtherType: etherType(p), Checksum: d.Tunnel.Checksum != lvs.TunnelNoChecksum,
+		})
+		return packet.ProtoGRE
+	}
+	u := packet.UDP(b)
+	packet.GUE(b[packet.UDPLen:]).Encode(inner)
+	u.Encode(&packet.UDPFields{SrcPort: gueSource(p), DstPort: d.Tunnel.Port, Length: uint16(len(b))})
+	if d.Tunnel.Checksum != lvs.TunnelNoChecksum {
+		u.UpdateChecksum(outerPseudo(d, len(b)))
+	}
+	return packet.ProtoUDP
+}
+
+func outerPseudo(d *Dest, length int) uint32 {
+	if d.V6 {
+		addr := [4]uint64{d.OuterSrc[0], d.OuterSrc[1], d.Addr[0], d.Addr[1]}
+		return packet.PseudoV6(&addr, packet.ProtoUDP, length)
+	}
+	return packet.PseudoV4(d.OuterSrc[0]|d.Addr[0]<<32, packet.ProtoUDP, length)
+}
+
+// gueSource is a source port that is the same for all packets of a flow, so that routers and NICs
+// keep them in order and spread flows, from the kernel's ephemeral range (udp_flow_src_port).
+func gueSource(p *packet.Parsed) uint16 {
+	const first, count = 32768, 28232
+	h := (p.Addr[0] ^ p.Addr[1] ^ p.Addr[2] ^ p.Addr[3] ^ p.L4) * 0x9e3779b97f4a7c15
+	return uint16(first + (h>>32)*count>>32)
 }
 
 // nextID returns an IP id that outsiders cannot easily predict (xorshift, seeded per worker).

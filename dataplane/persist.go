@@ -2,6 +2,7 @@ package dataplane
 
 import (
 	"encoding/binary"
+	"math/bits"
 
 	"ulvs/conntrack"
 	"ulvs/lvs"
@@ -9,14 +10,17 @@ import (
 )
 
 // pickPersistent follows the client's template, or schedules and makes one
-// (ip_vs_sched_persist). A template whose destination left is replaced.
+// (ip_vs_sched_persist). A template that may not be followed any more is replaced.
 func (w *Worker) pickPersistent(p *packet.Parsed, svc *Service) (lvs.DestID, conntrack.Ref) {
 	key := templateKey(p, svc.Config)
 	if ref := w.conns.FindKey(&key); ref != 0 {
 		e := w.table.Entry(ref)
-		if e.Expired(w.now) && w.Expired(ref, e) || !w.usable(e) {
+		switch {
+		case e.Expired(w.now) && w.Expired(ref, e):
 			w.expire(ref, e)
-		} else {
+		case !w.usable(e):
+			w.discard(ref, e)
+		default:
 			e.Touch(w.now, e.Timeout())
 			return lvs.DestID(e.Dest()), ref
 		}
@@ -27,8 +31,11 @@ func (w *Worker) pickPersistent(p *packet.Parsed, svc *Service) (lvs.DestID, con
 		return 0, 0
 	}
 	spec := conntrack.Spec{
-		Key: key, Dest: uint32(id), Service: uint32(svc.Config.ID), DestAddr: d.Addr, DestPort: d.Port,
-		Flags: conntrack.FlagTemplate, Timeout: svc.Persist,
+		Key: key, Dest: uint32(id), Service: uint32(svc.Config.ID), DestAddr: d.Addr,
+		State: conntrack.TemplateNone, Flags: conntrack.FlagTemplate, Timeout: svc.Persist,
+	}
+	if !anyPort(svc.Config) {
+		spec.DestPort = d.Port
 	}
 	ref, result := w.conns.Insert(&spec, w.now)
 	switch result {
@@ -42,17 +49,57 @@ func (w *Worker) pickPersistent(p *packet.Parsed, svc *Service) (lvs.DestID, con
 	return id, ref
 }
 
-// usable reports whether a template may still be followed: its destination is configured.
-// A quiesced one is (expire_quiescent_template is off by default).
+// usable reports whether a template may be followed (ip_vs_check_template): its destination is configured,
+// and not quiesced where expire_quiescent_template says so.
 func (w *Worker) usable(template *conntrack.Entry) bool {
 	d := w.dest(template.Dest())
-	return d != nil && !d.Removed
+	return d != nil && !d.Removed && (!d.Quiesced || w.snap.Settings.ExpireQuiescentTemplate == 0)
 }
 
-// templateKey is {proto, client masked, 0 -> VIP, port of the service}.
+// discard takes a template out of the way of a new one. While sessions hang on it, it lives on unfindable.
+func (w *Worker) discard(ref conntrack.Ref, e *conntrack.Entry) {
+	if e.AddControlled(0) == 0 {
+		w.expire(ref, e)
+		return
+	}
+	w.conns.Unlink(ref.Conn())
+}
+
+// anyPort reports whether a template of the service is for all ports of the real server: those of marks, of
+// port 0, and of FTP, whose data connections come on others.
+func anyPort(svc *lvs.Service) bool {
+	return svc.Key.Mark != 0 || svc.Key.Port == 0 || svc.Key.Port == portFTP
+}
+
+const portFTP = 21
+
+// persistPort is the port of the real server for a session of a persistent service, in wire order: the packet's
+// own, unless it is the service's and maps to the real server's.
+func persistPort(p *packet.Parsed, svc *lvs.Service, d *Dest) uint16 {
+	port := uint16(p.L4 >> 16)
+	if port == packet.WirePort(svc.Key.Port) && d.Port != 0 {
+		return d.Port
+	}
+	return port
+}
+
+// templateKey is {proto, client masked, 0 -> VIP, port}, and {0, client masked, 0 -> mark, 0} for the service of
+// a mark, whose VIP is the mark written as an address.
 func templateKey(p *packet.Parsed, svc *lvs.Service) conntrack.Key {
 	k := flowKey(p)
-	k.L4 = k.L4&^uint64(0xffff_ffff) | uint64(packet.WirePort(svc.Key.Port))<<16
+	k.L4 &^= 0xffff_ffff
+	if !anyPort(svc) {
+		k.L4 |= uint64(packet.WirePort(svc.Key.Port)) << 16
+	}
+	if svc.Key.Mark != 0 {
+		k.L4 = 0
+		mark := uint64(bits.ReverseBytes32(svc.Key.Mark))
+		if k.V6 {
+			k.Addr[2], k.Addr[3] = mark, 0
+		} else {
+			k.Addr[0] = k.Addr[0]&0xffff_ffff | mark<<32
+		}
+	}
 	if svc.PersistBits == 0 {
 		return k
 	}

@@ -8,7 +8,7 @@ import (
 
 // BatchSize is the most frames a worker takes from its queue at once. Measured:
 // 64 beats 16 and 32 at a million flows and costs no latency, because a batch is
-// whatever is there (see docs/design/0001).
+// whatever is there (see docs/design/0003).
 const BatchSize = 64
 
 // Queue is everything one worker sends and receives on: queue i of every

@@ -1,8 +1,6 @@
 package dataplane
 
 import (
-	"net/netip"
-
 	"ulvs/conntrack"
 	"ulvs/lvs"
 	"ulvs/packet"
@@ -19,28 +17,29 @@ func (w *Worker) miss(f *packet.Frame, p *packet.Parsed) Verdict {
 			if ref.Reply() {
 				return w.reply(f, p, e)
 			}
-			return w.request(f, p, e)
+			return w.request(f, p, ref)
 		}
 	}
-	id := w.service(p)
+	id := w.service(f, p)
 	if id == 0 {
 		return w.stray(f, p)
 	}
-	if p.Proto == lvs.ProtoTCP && p.TCPFlags&(packet.TCPSyn|packet.TCPRst) != packet.TCPSyn {
+	if p.Proto == lvs.ProtoTCP && !w.starts(p) {
 		return w.reset(f, p)
 	}
 	return w.schedule(f, p, &w.snap.Services[id])
 }
 
-func flowKey(p *packet.Parsed) conntrack.Key {
-	return conntrack.Key{Addr: p.Addr, L4: p.L4, V6: p.V6()}
+// starts reports whether a TCP segment may start a session: a SYN, with sloppy_tcp any but a RST.
+func (w *Worker) starts(p *packet.Parsed) bool {
+	if p.TCPFlags&packet.TCPRst != 0 {
+		return false
+	}
+	return p.TCPFlags&packet.TCPSyn != 0 || w.snap.Settings.SloppyTCP != 0
 }
 
-func (w *Worker) service(p *packet.Parsed) lvs.ServiceID {
-	if p.V6() {
-		return w.snap.service6(&p.Addr, p.L4)
-	}
-	return w.snap.service4(p.Addr[0], p.L4)
+func flowKey(p *packet.Parsed) conntrack.Key {
+	return conntrack.Key{Addr: p.Addr, L4: p.L4, V6: p.V6()}
 }
 
 // schedule starts a session (ip_vs_schedule, ip_vs_sched_persist) and forwards its first
@@ -56,7 +55,7 @@ func (w *Worker) schedule(f *packet.Frame, p *packet.Parsed, svc *Service) Verdi
 		return DropTableFull
 	}
 	e := w.table.Entry(ref)
-	v := w.request(f, p, e)
+	v := w.request(f, p, ref)
 	if svc.Config.OnePacket && v != hold && result == conntrack.Inserted {
 		w.expire(ref, e)
 	}
@@ -92,7 +91,10 @@ func (w *Worker) insert(p *packet.Parsed, n newSession) (conntrack.Ref, conntrac
 		Key: flowKey(p), Dest: uint32(n.id), Service: uint32(n.svc.Config.ID), Control: n.template,
 		DestAddr: n.dest.Addr, DestPort: n.dest.Port, State: firstState(p),
 	}
-	if spec.DestPort == 0 {
+	switch {
+	case n.svc.Persist != 0:
+		spec.DestPort = persistPort(p, n.svc.Config, n.dest)
+	case spec.DestPort == 0:
 		spec.DestPort = uint16(p.L4 >> 16)
 	}
 	switch n.dest.Method {
@@ -127,19 +129,14 @@ func firstState(p *packet.Parsed) conntrack.State {
 	return conntrack.UDPNormal
 }
 
-// stray handles a packet for no service: a real server's own packet is routed on as it is
-// (ipvs-spec.md section 3.3), one for a VIP is answered as a closed port.
+// stray handles a packet for no service: one for a VIP is answered as a closed port, everything else
+// (a real server's own packet) is routed on as it is (ipvs-spec.md section 3.3).
 func (w *Worker) stray(f *packet.Frame, p *packet.Parsed) Verdict {
-	t := p.Tuple()
-	dst := netip.AddrFrom16(t.Dst).Unmap()
-	if w.snap.VIPs[dst] {
-		if p.Proto == lvs.ProtoTCP {
-			return w.reset(f, p)
-		}
-		return w.portUnreachable(f, p)
-	}
-	if w.snap.Replies[netip.AddrFrom16(t.Src).Unmap()] {
+	switch {
+	case !w.snap.VIPs[p.Dst()]:
 		return w.forwardRouted(f, p)
+	case p.Proto == lvs.ProtoTCP:
+		return w.reset(f, p)
 	}
-	return DropNotOurs
+	return w.portUnreachable(f, p)
 }

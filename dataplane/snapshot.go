@@ -82,7 +82,8 @@ type Dest struct {
 	Removed  bool
 	Quiesced bool // weight 0
 	V6       bool
-	OuterLen uint8     // bytes of the outer header, 20 or 40; 0 unless Method == MethodTUN
+	Overhead uint8 // bytes that the tunnel adds; 0 unless Method == MethodTUN
+	Tunnel   lvs.Tunnel
 	Port     uint16    // real server's port as it lies in the packet; 0: the packet's own
 	Addr     [2]uint64 // real server's address as little-endian loads; IPv4 in the low half of [0]
 	OuterSrc [2]uint64 // our address in the outer header, same form; valid iff Method == MethodTUN
@@ -98,10 +99,7 @@ func NewDest(d *lvs.Destination, source netip.Addr) Dest {
 		Addr: wireAddr(d.Addr), Port: packet.WirePort(d.Port), V6: d.Addr.Is6(),
 	}
 	if d.Method == lvs.MethodTUN {
-		out.OuterLen, out.OuterSrc = packet.IPv4Len, wireAddr(source)
-		if d.Addr.Is6() {
-			out.OuterLen = packet.IPv6Len
-		}
+		out.Overhead, out.OuterSrc, out.Tunnel = tunnelOverhead(d.Tunnel, d.Addr.Is6()), wireAddr(source), d.Tunnel
 	}
 	return out
 }
@@ -142,7 +140,15 @@ type Snapshot struct {
 	Replies map[netip.Addr]bool
 	flow4   flowIndex
 	flow6   map[key6]lvs.ServiceID
+	marks   map[markKey]lvs.ServiceID
 }
+
+type markKey struct {
+	mark uint32
+	v6   bool
+}
+
+func (s *Snapshot) markService(mark uint32, v6 bool) lvs.ServiceID { return s.marks[markKey{mark, v6}] }
 
 type key6 struct {
 	addr [2]uint64
@@ -154,9 +160,14 @@ type key6 struct {
 func (s *Snapshot) IndexServices() {
 	s.flow6 = make(map[key6]lvs.ServiceID)
 	s.flow4 = newFlowIndex(len(s.Services))
+	s.marks = make(map[markKey]lvs.ServiceID)
 	for i := range s.Services {
 		c := s.Services[i].Config
-		if c == nil || s.Services[i].Scheduler == nil || c.Key.Mark != 0 {
+		if c == nil || s.Services[i].Scheduler == nil {
+			continue
+		}
+		if c.Key.Mark != 0 {
+			s.marks[markKey{c.Key.Mark, c.Key.Addr.Is6()}] = c.ID
 			continue
 		}
 		l4 := uint32(packet.WirePort(c.Key.Port)) | uint32(c.Key.Proto)<<16

@@ -35,9 +35,13 @@ const (
 	TxEcho                           // answered: echo request to a VIP
 	TxICMPError                      // answered with an ICMP error of our own
 	TxReset                          // answered with a TCP reset
+	Gathered                         // a fragment, kept until its datagram is whole; the last one gets its verdict
 	hold                             // kept until its next hop resolves; never counted
 	NumVerdicts                      // number of verdicts without the parse reasons
 )
+
+// inPieces marks a verdict of a frame whose fragments were sent in its place.
+const inPieces Verdict = 1 << 7
 
 // NumCounters is the number of counters a worker keeps: verdicts and parse reasons.
 const NumCounters = int(NumVerdicts) + int(packet.NumErrors)
@@ -49,7 +53,7 @@ func ParseVerdict(e packet.Error) Verdict { return NumVerdicts + Verdict(e) }
 func (v Verdict) Counts() bool { return v != hold && v != NumVerdicts }
 
 // IsTx reports whether the frame is transmitted.
-func (v Verdict) IsTx() bool { return v >= TxDR && v < hold }
+func (v Verdict) IsTx() bool { return v >= TxDR && v < Gathered }
 
 // IsDrop reports whether the frame is given up.
 func (v Verdict) IsDrop() bool { return v < TxDR || v > hold }
@@ -59,7 +63,7 @@ var verdictNames = [NumVerdicts]string{
 	"drop_table_full", "drop_no_route", "drop_neighbour", "drop_ttl", "drop_too_big", "drop_headroom",
 	"drop_fragment", "drop_icmp", "drop_arp", "drop_answer_limit",
 	"tx_dr", "tx_nat", "tx_nat_reply", "tx_tun", "tx_routed", "tx_arp", "tx_nd", "tx_echo",
-	"tx_icmp_error", "tx_reset", "hold",
+	"tx_icmp_error", "tx_reset", "gathered", "hold",
 }
 
 // String returns the counter's name; parse reasons are "bad_" and the reason.

@@ -21,6 +21,7 @@ type Options struct {
 	Queue     Queue // may be set later, with SetQueue
 	Table     *conntrack.Table
 	Snapshots *atomic.Pointer[Snapshot] // must hold one before the first batch
+	Gathering *Reassembly               // of fragments, shared by all workers; nil: they are dropped
 	Notices   chan<- Notice             // to the director, never waited for; nil: nobody listens
 	Seed      uint64                    // for IP ids of outer headers and own packets
 }
@@ -53,7 +54,13 @@ type Worker struct {
 	swept        conntrack.Tick
 	answers      answerBudget
 	random       uint64
-	tuple        packet.Tuple // of the packet being scheduled
+	tuple        packet.Tuple  // of the packet being scheduled
+	inner        packet.Parsed // of the packet that an ICMP error quotes
+	pieces       [pieceLimit]packet.Frame
+	nPieces      int
+	gathering    *Reassembly
+	whole        packet.Parsed // of a datagram that was put together
+	atLimit      uint16        // largest fragment of it: what it is cut to again
 }
 
 // family is a batch's flows of one address family, kept together so that their
@@ -74,7 +81,7 @@ type heldFrame struct {
 func NewWorker(o Options) *Worker {
 	w := &Worker{
 		id: o.ID, workers: max(o.Workers, 1), queue: o.Queue, table: o.Table, conns: o.Table.Worker(o.ID),
-		source: o.Snapshots, notices: o.Notices, random: o.Seed | 1,
+		source: o.Snapshots, notices: o.Notices, gathering: o.Gathering, random: o.Seed | 1,
 	}
 	w.stats.init()
 	return w
@@ -160,6 +167,10 @@ func (w *Worker) dispose(frames []packet.Frame) {
 	for i := range frames {
 		v := w.verdicts[i]
 		switch {
+		case v&inPieces != 0: // its pieces go, it stays
+			v &^= inPieces
+			w.free[w.nFree] = frames[i]
+			w.nFree++
 		case v.IsTx():
 			w.tx[w.nTx] = frames[i]
 			w.nTx++
@@ -174,6 +185,7 @@ func (w *Worker) dispose(frames []packet.Frame) {
 		}
 		w.stats.verdicts[v]++
 	}
+	w.sendPieces()
 	if w.nTx > 0 {
 		sent := w.queue.Send(w.tx[:w.nTx])
 		w.stats.txFull += uint64(w.nTx - sent)

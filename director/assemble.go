@@ -8,6 +8,7 @@ import (
 	"ulvs/dataplane"
 	"ulvs/dataplane/afxdp"
 	"ulvs/lvs"
+	"ulvs/packet"
 	"ulvs/sched"
 )
 
@@ -142,14 +143,33 @@ func (n *Node) rules() afxdp.Rules {
 	}
 	seen := map[afxdp.Rule]bool{}
 	for _, d := range n.built.Destinations {
-		if d == nil || d.Method != lvs.MethodNAT {
+		if d == nil || d.Method == lvs.MethodDR {
 			continue
 		}
-		rule := afxdp.Rule{Addr: d.Addr, Port: d.Port, Proto: n.built.Services[d.Service].Key.Proto}
-		if !seen[rule] {
-			seen[rule] = true
-			r.Replies = append(r.Replies, rule)
+		for _, rule := range replyRules(d, &n.built.Services[d.Service].Key) {
+			if !seen[rule] {
+				seen[rule] = true
+				r.Replies = append(r.Replies, rule)
+			}
 		}
 	}
 	return r
+}
+
+// replyRules tell what comes back from a real server: answers through NAT, and ICMP errors about what we
+// sent into a tunnel.
+func replyRules(d *lvs.Destination, svc *lvs.ServiceKey) []afxdp.Rule {
+	if d.Method == lvs.MethodNAT {
+		return []afxdp.Rule{{Addr: d.Addr, Port: d.Port, Proto: svc.Proto}}
+	}
+	switch d.Tunnel.Type {
+	case lvs.TunnelGRE:
+		return []afxdp.Rule{{Addr: d.Addr, Proto: packet.ProtoGRE}}
+	case lvs.TunnelIPIP:
+		if svc.Addr.Is6() {
+			return []afxdp.Rule{{Addr: d.Addr, Proto: packet.ProtoIPv6}}
+		}
+		return []afxdp.Rule{{Addr: d.Addr, Proto: packet.ProtoIPIP}}
+	}
+	return nil // GUE's errors look like any UDP's
 }

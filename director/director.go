@@ -56,6 +56,8 @@ type director struct {
 	failures chan error // a worker's queue failed
 	workers  []*worker
 
+	gathering *dataplane.Reassembly
+
 	ioMu    sync.RWMutex // guards what follows: the loop writes, the control socket reads
 	network *kernelNetwork
 	attach  []*afxdp.Attachment
@@ -67,7 +69,7 @@ type director struct {
 func Run(ctx context.Context, opt Options) (err error) {
 	d := &director{
 		opt: opt, log: opt.Log, started: time.Now(),
-		notices: make(chan dataplane.Notice, noticeQueue), failures: make(chan error, 64),
+		gathering: dataplane.NewReassembly(), notices: make(chan dataplane.Notice, noticeQueue), failures: make(chan error, 64),
 	}
 	defer func() { err = errors.Join(err, d.close()) }()
 	listener, err := control.Listen(opt.Config.Node.ControlSocket)

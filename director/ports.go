@@ -127,6 +127,10 @@ func (d *director) restartIO() {
 	if err := d.stopIO(); err != nil {
 		d.log.Warn("cannot leave an interface cleanly", "err", err)
 	}
+	for len(d.failures) > 0 {
+		<-d.failures // of workers that this restart replaces
+	}
+	d.forgetFailures()
 	if err := d.startIO(); err != nil {
 		d.log.Error("cannot restart packet I/O, trying again", "err", err)
 		return
@@ -137,6 +141,19 @@ func (d *director) restartIO() {
 		return
 	}
 	d.log.Info("all interfaces in service", "interfaces", d.opt.Config.Node.Interfaces)
+}
+
+// forgetFailures drops what the workers reported before they were stopped: the restart at hand
+// serves that too, and another would interrupt the interfaces that are there once more.
+func (d *director) forgetFailures() {
+	for {
+		select {
+		case err := <-d.failures:
+			d.log.Warn("worker failed", "err", err)
+		default:
+			return
+		}
+	}
 }
 
 // retry repairs what an earlier attempt could not.

@@ -105,8 +105,16 @@ const (
 type Tunnel struct {
 	Type     TunnelType
 	Port     uint16 // UDP destination port; valid iff Type == TunnelGUE
-	Checksum uint8  // 0 none, 1 csum, 2 remcsum
+	Checksum uint8  // TunnelNoChecksum, TunnelChecksum or TunnelRemoteChecksum
 }
+
+// Values of Tunnel.Checksum, by ipvsadm's --tun-nocsum, --tun-csum and --tun-remcsum. The last differs
+// from the second only for packets of the host's own making.
+const (
+	TunnelNoChecksum uint8 = iota
+	TunnelChecksum
+	TunnelRemoteChecksum
+)
 
 // ServiceKey is a service's identity: an address with port and protocol, or a
 // firewall mark (then Addr only tells the family).

@@ -17,6 +17,7 @@ type Settings struct {
 	DropPacket              int
 	ExpireNodestConn        int
 	ExpireQuiescentTemplate int
+	KernelQuirks            int // ours: what the kernel loses is lost here, too; for comparing
 	NATICMPSend             int
 	PMTUDisc                int
 	ScheduleICMP            int
@@ -38,6 +39,7 @@ func (s *Settings) fields() []setting {
 		{"drop_entry", &s.DropEntry, 3}, {"drop_packet", &s.DropPacket, 3},
 		{"expire_nodest_conn", &s.ExpireNodestConn, 1},
 		{"expire_quiescent_template", &s.ExpireQuiescentTemplate, 1},
+		{"kernel_quirks", &s.KernelQuirks, 1},
 		{"nat_icmp_send", &s.NATICMPSend, 1}, {"pmtu_disc", &s.PMTUDisc, 1},
 		{"schedule_icmp", &s.ScheduleICMP, 1}, {"secure_tcp", &s.SecureTCP, 3},
 		{"sloppy_sctp", &s.SloppySCTP, 1}, {"sloppy_tcp", &s.SloppyTCP, 1},

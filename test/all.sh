@@ -36,7 +36,8 @@ say "fuzz smoke: each target for ${FUZZTIME:-3s}"
 FUZZTIME=${FUZZTIME:-3s} test/fuzz.sh || status=1
 
 say "benchmarks, once each, so that none rots"
-go test -short -run '^$' -bench . -benchtime 1x ./packet ./sched ./conntrack ./dataplane >"$log.bench" 2>&1 || { cat "$log.bench"; status=1; }
+go test -short -run '^$' -bench . -benchtime 1x ./packet ./sched ./conntrack ./dataplane >"$log.bench" 2>&1 ||
+	{ cat "$log.bench"; status=1; }
 grep -c '^Benchmark' "$log.bench" | sed 's/$/ benchmarks ran/'
 
 printf '\nall of it took %d s\n' $(($(date +%s) - begin))

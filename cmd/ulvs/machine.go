@@ -40,9 +40,15 @@ func haveInterface(name string) error {
 
 // version is what go build stamps from the repository: a tag, or a commit with its date.
 func version() string {
+	if linked != "" {
+		return linked
+	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok || info.Main.Version == "" {
 		return "(devel)"
 	}
 	return info.Main.Version
 }
+
+// linked is the version that make puts in (-X main.linked).
+var linked string

@@ -29,7 +29,8 @@ func TestCountsAndClosingLine(t *testing.T) {
 	if r.total != (counts{1, 1, 1}) {
 		t.Errorf("total = %+v", r.total)
 	}
-	for _, want := range []string{"got 1, want 2", "FAIL ulvs/a", "skipped 1: needs root", "1 passed, 1 failed, 1 skipped\n"} {
+	want := []string{"got 1, want 2", "FAIL ulvs/a", "skipped 1: needs root", "1 passed, 1 failed, 1 skipped\n"}
+	for _, want := range want {
 		if !strings.Contains(out, want) {
 			t.Errorf("%q is not in:\n%s", want, out)
 		}

@@ -1,0 +1,189 @@
+package dataplane
+
+import (
+	"encoding/binary"
+
+	"ulvs/conntrack"
+	"ulvs/lvs"
+	"ulvs/packet"
+)
+
+// An ICMP error belongs to the session of the packet that it quotes (ip_vs_in_icmp,
+// ip_vs_out_icmp). The quoted packet went either way:
+//
+//	outside error, about VIP -> client:     goes on to the real server, as the session's packets do
+//	inside error, about client -> server:   goes on to the client, from the VIP (NAT only)
+
+// icmp4 answers echo requests to VIPs and relays errors.
+func (w *Worker) icmp4(f *packet.Frame, p *packet.Parsed) Verdict {
+	m := packet.ICMP(f.Bytes()[p.L4Off : int(p.L3Off)+int(p.TotalLen)])
+	switch {
+	case p.V6():
+		return DropICMP
+	case m.Type() == packet.ICMPEchoRequest && w.snap.VIPs[p.Dst()]:
+		return echo4(f, p)
+	case m.Type() == packet.ICMPUnreachable, m.Type() == packet.ICMPSourceQuench, m.Type() == packet.ICMPTimeExceeded:
+		return w.relay(f, p)
+	}
+	return w.strayICMP(f, p)
+}
+
+// icmp6 answers echo requests to VIPs and neighbour solicitations for them, and relays errors.
+func (w *Worker) icmp6(f *packet.Frame, p *packet.Parsed) Verdict {
+	m := packet.ICMPv6(f.Bytes()[p.L4Off : int(p.L3Off)+int(p.TotalLen)])
+	switch {
+	case !p.V6():
+		return DropICMP
+	case m.Type() == packet.ICMPv6NeighborSolicit:
+		return w.solicitation(f, p)
+	case m.Type() == packet.ICMPv6EchoRequest && w.snap.VIPs[p.Dst()]:
+		return echo6(f, p)
+	case m.IsError():
+		return w.relay(f, p)
+	}
+	return w.strayICMP(f, p)
+}
+
+// strayICMP is ICMP that is none of ours: routed on unless it is for us.
+func (w *Worker) strayICMP(f *packet.Frame, p *packet.Parsed) Verdict {
+	if w.snap.VIPs[p.Dst()] || p.TTL == packet.NDPHopLimit && p.V6() {
+		return DropICMP
+	}
+	return w.forwardRouted(f, p)
+}
+
+// relay finds the session that an error is about.
+func (w *Worker) relay(f *packet.Frame, p *packet.Parsed) Verdict {
+	quoted := f.Bytes()[int(p.L4Off)+packet.ICMPLen : int(p.L3Off)+int(p.TotalLen)]
+	inner := &w.inner
+	if packet.ParseInner(quoted, inner) != 0 || inner.Kind != packet.KindFlow || inner.V6() != p.V6() {
+		return w.strayICMP(f, p)
+	}
+	key := swapped(inner)
+	ref := w.conns.FindKey(&key)
+	if ref == 0 {
+		return w.strayICMP(f, p)
+	}
+	e := w.table.Entry(ref)
+	switch {
+	case !e.Live() || e.Expired(w.now):
+		return w.strayICMP(f, p)
+	case ref.Reply():
+		return w.relayOut(f, p, e)
+	}
+	return w.relayIn(f, p, e)
+}
+
+// swapped is the key of the quoted packet's other direction: the one in which the session is
+// known to the table, as an error's sender saw what we sent or will see what we forward.
+func swapped(p *packet.Parsed) conntrack.Key {
+	k := conntrack.Key{V6: p.V6(), L4: p.L4&^uint64(0xffff_ffff) | p.L4&0xffff<<16 | p.L4>>16&0xffff}
+	if p.V6() {
+		k.Addr = [4]uint64{p.Addr[2], p.Addr[3], p.Addr[0], p.Addr[1]}
+	} else {
+		k.Addr[0] = p.Addr[0]<<32 | p.Addr[0]>>32
+	}
+	return k
+}
+
+// relayIn sends an outside error on to the session's real server. DR and TUN carry it unchanged;
+// NAT rewrites its destination and what it quotes. It neither moves the session's state nor its timer.
+func (w *Worker) relayIn(f *packet.Frame, p *packet.Parsed, e *conntrack.Entry) Verdict {
+	d := w.dest(e.Dest())
+	if d == nil || d.Removed {
+		return DropRemoved
+	}
+	hop := &w.snap.Hops[d.Hop]
+	if hop.State != HopReady {
+		return w.unresolved(d.Hop)
+	}
+	if p.TTL <= 1 {
+		return w.timeExceeded(f, p)
+	}
+	w.stats.in(e.Dest(), p.TotalLen)
+	switch d.Method {
+	case lvs.MethodDR:
+		return w.forwardDR(f, p, hop)
+	case lvs.MethodTUN:
+		return w.forwardTUN(f, p, forwarding{e, d, hop})
+	}
+	if !setL2(f, ipSpan(p), hop, etherType(p)) {
+		return DropHeadroom
+	}
+	b := l3(f, p)
+	change := relayChange{outer: ip4Dst, inner: ip4Src, port: 0, to: e.DestPort(), from: uint16(w.inner.L4)}
+	if p.V6() {
+		change.outer, change.inner, change.addr6 = ip6Dst, ip6Src, e.DestAddr6()
+	} else {
+		change.addr4 = e.DestAddr4()
+	}
+	w.rewriteRelay(b, p, change)
+	return TxNAT
+}
+
+// relayOut sends an inside error on to the client, from the VIP whoever sent it.
+func (w *Worker) relayOut(f *packet.Frame, p *packet.Parsed, e *conntrack.Entry) Verdict {
+	if p.V6() && w.snap.Settings.KernelQuirks != 0 {
+		// handle_response_icmp checks the ICMPv6 checksum without its pseudo header and
+		// drops what is right.
+		return DropICMP
+	}
+	hop, v := w.replyHop(p, e)
+	if hop == nil {
+		return v
+	}
+	if p.TTL <= 1 {
+		return w.timeExceeded(f, p)
+	}
+	w.stats.out(e.Dest(), p.TotalLen)
+	if !setL2(f, ipSpan(p), hop, etherType(p)) {
+		return DropHeadroom
+	}
+	b := l3(f, p)
+	change := relayChange{outer: ip4Src, inner: ip4Dst, port: 2, to: e.VIPPort(), from: uint16(w.inner.L4 >> 16)}
+	if p.V6() {
+		change.outer, change.inner, change.addr6 = ip6Src, ip6Dst, e.VIP6()
+	} else {
+		change.addr4 = e.VIP4()
+	}
+	w.rewriteRelay(b, p, change)
+	return TxNATReply
+}
+
+// relayChange says which address of the error's own header and which of the quoted packet
+// become addr, and which port of the quoted packet becomes to: offsets into the headers.
+type relayChange struct {
+	outer, inner, port int
+	addr4              uint32
+	addr6              [2]uint64
+	from, to           uint16
+}
+
+// rewriteRelay makes the change. The quoted IPv4 header's checksum and the ICMP checksum
+// follow; the quoted L4 checksum does not, as in the kernel: what it covers is mostly cut off.
+func (w *Worker) rewriteRelay(b []byte, p *packet.Parsed, c relayChange) {
+	m := b[p.L4Off-p.L3Off:]
+	quoted := m[packet.ICMPLen:]
+	port := quoted[int(w.inner.L4Off)+c.port:]
+	d := packet.Delta(0).Change16(c.from, c.to)
+	binary.LittleEndian.PutUint16(port, c.to)
+	icmp := packet.ICMP(m)
+	if p.V6() {
+		outer := setAddr6(b, c.outer, c.addr6) // also in the pseudo header
+		old := [2]uint64{binary.LittleEndian.Uint64(quoted[c.inner:]), binary.LittleEndian.Uint64(quoted[c.inner+8:])}
+		d = d.Change128(old, c.addr6)
+		binary.LittleEndian.PutUint64(quoted[c.inner:], c.addr6[0])
+		binary.LittleEndian.PutUint64(quoted[c.inner+8:], c.addr6[1])
+		icmp.SetChecksum(icmp.Checksum().Apply(d + outer))
+		return
+	}
+	setAddr4(b, c.outer, c.addr4)
+	h := packet.IPv4(quoted)
+	old := binary.LittleEndian.Uint32(quoted[c.inner:])
+	addr := packet.Delta(0).Change32(old, c.addr4)
+	binary.LittleEndian.PutUint32(quoted[c.inner:], c.addr4)
+	sum := h.Checksum()
+	h.SetChecksum(sum.Apply(addr))
+	// The header's own checksum is part of what the ICMP checksum covers: the two cancel but for it.
+	icmp.SetChecksum(icmp.Checksum().Apply(d + addr.Change16(uint16(sum), uint16(h.Checksum()))))
+}

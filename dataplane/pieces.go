@@ -1,0 +1,155 @@
+package dataplane
+
+import (
+	"encoding/binary"
+
+	"ulvs/packet"
+)
+
+// pieceLimit is how many fragments wait to be sent together; more are sent in between.
+const pieceLimit = 128
+
+// cut sends the finished frame f as fragments that fit mtu, as the kernel does on output, and
+// returns its verdict marked so. A verdict that sends nothing is returned as it is.
+func (w *Worker) cut(f *packet.Frame, v Verdict, mtu uint16) Verdict {
+	if !v.IsTx() {
+		return v
+	}
+	if w.atLimit != 0 {
+		mtu = min(mtu, w.atLimit)
+	}
+	b := f.Bytes()
+	n := packet.EthernetLen
+	if binary.BigEndian.Uint16(b[12:]) == packet.EtherTypeVLAN {
+		n = vlanHeaderLen
+	}
+	ok := false
+	if b[n]>>4 == 4 {
+		ok = w.cut4(b, n, mtu)
+	} else {
+		ok = w.cut6(b, n, mtu)
+	}
+	if !ok {
+		return DropTooBig
+	}
+	for i := range w.pieces[:w.nPieces] {
+		w.pieces[i].Port = f.Port
+	}
+	return v | inPieces
+}
+
+// cut4 cuts an IPv4 packet (RFC 791 section 3.2): whole eights of payload to each fragment, the header
+// copied, options that are not to be copied become no-operations (ip_options_fragment).
+func (w *Worker) cut4(b []byte, l2 int, mtu uint16) bool {
+	h := packet.IPv4(b[l2:])
+	head := l2 + h.HeaderLen()
+	step := (int(mtu) - h.HeaderLen()) &^ 7
+	payload := b[head : l2+int(h.TotalLen())]
+	if step < 8 {
+		return false
+	}
+	for off := 0; off < len(payload); off += step {
+		part := payload[off:min(off+step, len(payload))]
+		piece := w.piece(b[:head], part, 0)
+		if piece == nil {
+			return false
+		}
+		ip := packet.IPv4(piece[l2:])
+		if off > 0 {
+			blankOptions(ip[packet.IPv4Len:ip.HeaderLen()])
+		}
+		ip.SetTotalLen(uint16(h.HeaderLen() + len(part)))
+		ip.SetFragment(uint16(off), off+len(part) < len(payload))
+		ip.UpdateChecksum()
+	}
+	return true
+}
+
+// blankOptions replaces the options that belong to the first fragment only.
+func blankOptions(o []byte) {
+	for len(o) > 0 && o[0] != 0 {
+		n := 1
+		if o[0] != 1 {
+			if len(o) < 2 || o[1] < 2 || int(o[1]) > len(o) {
+				return
+			}
+			n = int(o[1])
+		}
+		if o[0]&0x80 == 0 {
+			for i := range n {
+				o[i] = 1
+			}
+		}
+		o = o[n:]
+	}
+}
+
+// cut6 cuts an IPv6 packet, with a fragment header behind the fixed one (RFC 8200 section 4.5). Extension
+// headers go with the payload: those that must not are gone, we are an end of the tunnel or the path.
+func (w *Worker) cut6(b []byte, l2 int, mtu uint16) bool {
+	const fragLen = packet.FragmentLen
+	h := packet.IPv6(b[l2:])
+	head := l2 + packet.IPv6Len
+	step := (int(mtu) - packet.IPv6Len - fragLen) &^ 7
+	payload := b[head : head+int(h.PayloadLen())]
+	if step < 8 {
+		return false
+	}
+	if len(payload)+packet.IPv6Len <= int(mtu) {
+		return w.piece(b[:head], payload, 0) != nil
+	}
+	id := w.wholeID()
+	for off := 0; off < len(payload); off += step {
+		part := payload[off:min(off+step, len(payload))]
+		piece := w.piece(b[:head], part, fragLen)
+		if piece == nil {
+			return false
+		}
+		ip := packet.IPv6(piece[l2:])
+		packet.IPv6Fragment(piece[head:]).Encode(&packet.IPv6FragmentFields{
+			NextHeader: h.NextHeader(), Off: uint16(off), More: off+len(part) < len(payload), ID: id,
+		})
+		ip.SetNextHeader(packet.ProtoFragment)
+		ip.SetPayloadLen(uint16(fragLen + len(part)))
+	}
+	return true
+}
+
+// wholeID is the fragment id of a datagram that was put together, so that it keeps its own, or a new one.
+func (w *Worker) wholeID() uint32 {
+	if w.atLimit != 0 {
+		return w.whole.FragID
+	}
+	return uint32(w.nextID())<<16 | uint32(w.nextID())
+}
+
+// piece makes a frame of head, gap bytes and part, and returns its bytes; nil without a frame.
+func (w *Worker) piece(head, part []byte, gap int) []byte {
+	if w.nPieces == pieceLimit {
+		w.sendPieces()
+	}
+	frames := w.pieces[w.nPieces : w.nPieces+1]
+	if w.queue.Alloc(frames) == 0 {
+		return nil
+	}
+	f := &frames[0]
+	if !f.Resize(len(head) + gap + len(part)) {
+		w.queue.Release(frames)
+		return nil
+	}
+	w.nPieces++
+	b := f.Bytes()
+	copy(b, head)
+	copy(b[len(head)+gap:], part)
+	return b
+}
+
+// sendPieces sends what cut made.
+func (w *Worker) sendPieces() {
+	if w.nPieces == 0 {
+		return
+	}
+	sent := w.queue.Send(w.pieces[:w.nPieces])
+	w.stats.txFull += uint64(w.nPieces - sent)
+	w.nPieces = 0
+}
