@@ -9,8 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
-	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -52,8 +51,9 @@ type director struct {
 	tb     testing.TB
 	lab    *lab.Lab
 	name   string
+	file   string // its configuration
 	cmd    *exec.Cmd
-	log    *bytes.Buffer
+	log    *logBuffer
 	client *control.Client
 	ended  chan error
 	kernel uint64 // packets the kernel had forwarded before
@@ -62,18 +62,17 @@ type director struct {
 // start runs ulvs in a director's namespace and returns when it forwards.
 func start(tb testing.TB, l *lab.Lab, c lab.ConfigOptions) *director {
 	tb.Helper()
-	if c.Director == "" {
-		c.Director = "d1"
-	}
-	file := filepath.Join(tb.TempDir(), "ulvs.toml")
-	if err := os.WriteFile(file, []byte(l.Config(c)), 0o600); err != nil {
-		tb.Fatal(err)
-	}
+	return startWith(tb, l, l.Config(c))
+}
+
+// startWith is start on d1 with a configuration of the test's own.
+func startWith(tb testing.TB, l *lab.Lab, config string) *director {
+	tb.Helper()
 	d := &director{
-		tb: tb, lab: l, name: c.Director, log: &bytes.Buffer{}, ended: make(chan error, 1),
-		client: control.NewClient(l.ControlSocket(c.Director)), kernel: forwardedByKernel(tb, l, c.Director),
+		tb: tb, lab: l, name: "d1", file: writeConfig(tb, config), log: &logBuffer{}, ended: make(chan error, 1),
+		client: control.NewClient(l.ControlSocket("d1")), kernel: forwardedByKernel(tb, l, "d1"),
 	}
-	d.cmd = l.Command(c.Director, binary, "run", file)
+	d.cmd = l.Command(d.name, binary, "run", d.file)
 	d.cmd.Stderr = d.log
 	if err := d.cmd.Start(); err != nil {
 		tb.Fatal(err)
@@ -82,6 +81,52 @@ func start(tb testing.TB, l *lab.Lab, c lab.ConfigOptions) *director {
 	tb.Cleanup(d.stop)
 	d.awaitReady()
 	return d
+}
+
+func writeConfig(tb testing.TB, text string) string {
+	tb.Helper()
+	file := filepath.Join(tb.TempDir(), "ulvs.toml")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		tb.Fatal(err)
+	}
+	return file
+}
+
+// runFailing runs ulvs on d1 with a configuration that cannot work, and returns its
+// exit status and what it said.
+func runFailing(tb testing.TB, l *lab.Lab, config string) (code int, said string) {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), testutil.AwaitLimit)
+	defer cancel()
+	cmd := l.Command("d1", binary, "run", writeConfig(tb, config))
+	stop := context.AfterFunc(ctx, func() { _ = cmd.Process.Kill() })
+	defer stop()
+	out, err := cmd.CombinedOutput()
+	exit := &exec.ExitError{}
+	if err != nil && !errors.As(err, &exit) {
+		tb.Fatal(err)
+	}
+	return cmd.ProcessState.ExitCode(), string(out)
+}
+
+// logBuffer collects a process's log; it may be read meanwhile.
+type logBuffer struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+// Write implements io.Writer.
+func (b *logBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+// String returns the log so far.
+func (b *logBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
 }
 
 // awaitReady waits until ulvs answers and every next hop of a real server is resolved.
@@ -101,8 +146,11 @@ func (d *director) awaitReady() {
 
 // stop ends ulvs with SIGTERM and wants it to end well.
 func (d *director) stop() {
-	if d.cmd.ProcessState != nil {
+	select {
+	case err := <-d.ended: // by kill, or by an earlier stop
+		d.ended <- err
 		return
+	default:
 	}
 	_ = d.cmd.Process.Signal(syscall.SIGTERM)
 	select {
@@ -142,6 +190,15 @@ func (d *director) status() control.Status {
 	return st
 }
 
+func (d *director) services() []control.Service {
+	d.tb.Helper()
+	list, err := d.client.Services(context.Background(), control.ServiceFilter{})
+	if err != nil {
+		d.tb.Fatal(err)
+	}
+	return list
+}
+
 func (d *director) verdict(name string) uint64 {
 	d.tb.Helper()
 	for _, v := range d.status().Verdicts {
@@ -169,59 +226,6 @@ func (d *director) proveCarrier(n int) {
 	if now := forwardedByKernel(d.tb, d.lab, d.name); now != d.kernel {
 		d.tb.Errorf("the kernel forwarded %d packets", now-d.kernel)
 	}
-}
-
-// forwardedByKernel reads the kernel's counters of forwarded packets, both families.
-func forwardedByKernel(tb testing.TB, l *lab.Lab, ns string) (sum uint64) {
-	tb.Helper()
-	err := l.Do(ns, func() error {
-		v4, err := os.ReadFile("/proc/thread-self/net/snmp")
-		if err != nil {
-			return err
-		}
-		v6, err := os.ReadFile("/proc/thread-self/net/snmp6")
-		if err != nil {
-			return err
-		}
-		sum = columnOf(string(v4), "Ip:", "ForwDatagrams") + lineOf(string(v6), "Ip6OutForwDatagrams")
-		return nil
-	})
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return sum
-}
-
-// columnOf reads a counter of /proc/net/snmp: a line of names, then one of values.
-func columnOf(text, prefix, name string) uint64 {
-	var names []string
-	for line := range strings.Lines(text) {
-		f := strings.Fields(line)
-		if len(f) == 0 || f[0] != prefix {
-			continue
-		}
-		if names == nil {
-			names = f
-			continue
-		}
-		for i := range names {
-			if names[i] == name {
-				n, _ := strconv.ParseUint(f[i], 10, 64)
-				return n
-			}
-		}
-	}
-	return 0
-}
-
-func lineOf(text, name string) uint64 {
-	for line := range strings.Lines(text) {
-		if f := strings.Fields(line); len(f) == 2 && f[0] == name {
-			n, _ := strconv.ParseUint(f[1], 10, 64)
-			return n
-		}
-	}
-	return 0
 }
 
 // methods and families are what every test of forwarding goes through.

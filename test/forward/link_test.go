@@ -1,0 +1,222 @@
+package forward
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+
+	"ulvs/internal/testutil"
+	"ulvs/lvs"
+	"ulvs/test/lab"
+)
+
+// session is a client's connection to an echo. It closes when the test ends.
+type session struct {
+	tb   testing.TB
+	conn net.Conn
+}
+
+// connect opens a session; the real server's greeting has been read.
+func connect(tb testing.TB, l *lab.Lab, to netip.AddrPort) *session {
+	tb.Helper()
+	s := &session{tb: tb}
+	inside(tb, l, "c1", func() (err error) {
+		s.conn, err = net.DialTimeout("tcp", to.String(), 5*time.Second)
+		return err
+	})
+	tb.Cleanup(func() { _ = s.conn.Close() })
+	s.read("r", 3) // "r1\n"
+	return s
+}
+
+// echo wants text back. TCP sends it again until the way is free.
+func (s *session) echo(text string) {
+	s.tb.Helper()
+	if _, err := fmt.Fprint(s.conn, text); err != nil {
+		s.tb.Fatal(err)
+	}
+	s.read(text, len(text))
+}
+
+func (s *session) read(prefix string, n int) {
+	s.tb.Helper()
+	_ = s.conn.SetReadDeadline(time.Now().Add(testutil.AwaitLimit))
+	b := make([]byte, n)
+	if _, err := s.conn.Read(b); err != nil || !strings.HasPrefix(string(b), prefix) {
+		s.tb.Fatalf("the session to %s answered %q, %v; want %q", s.conn.RemoteAddr(), b, err, prefix)
+	}
+}
+
+// traffic runs a client in c1 until stop, whether it gets answers or not. The report
+// tells what came of it.
+func traffic(tb testing.TB, l *lab.Lab, to netip.AddrPort) (stop func()) {
+	tb.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_, _ = l.Load(ctx, "c1", lab.LoadOptions{ // ended by a signal, it reports nothing
+			Kind: lab.KindUDP, Target: to, Connections: 1 << 20, Parallel: 4, Upload: 100, Timeout: 50 * time.Millisecond,
+		})
+	}()
+	stop = func() { cancel(); <-done }
+	tb.Cleanup(stop)
+	return stop
+}
+
+// replug makes the director's server-side interface anew, as if its card had been taken
+// out and put back: another index, another MAC address.
+func replug(tb testing.TB, l *lab.Lab) {
+	tb.Helper()
+	far, err := netns.GetFromName(l.Netns("d1"))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer func() { _ = far.Close() }()
+	inside(tb, l, "sw1", func() error {
+		attrs := netlink.NewLinkAttrs()
+		attrs.Name, attrs.MTU = "d1-s0", l.Options().ServerMTU
+		pair := &netlink.Veth{LinkAttrs: attrs, PeerName: "s0", PeerNamespace: netlink.NsFd(far)}
+		br, err := netlink.LinkByName("br0")
+		if err != nil {
+			return err
+		}
+		return errors.Join(netlink.LinkAdd(pair), netlink.LinkSetMaster(pair, br), netlink.LinkSetUp(pair))
+	})
+	inside(tb, l, "d1", func() error {
+		dev, err := netlink.LinkByName("s0")
+		if err != nil {
+			return err
+		}
+		a := l.Addresses().Directors[0].Server
+		return errors.Join(netlink.LinkSetUp(dev), addAddr(dev, a.IPv4, 24), addAddr(dev, a.IPv6, 64))
+	})
+}
+
+func addAddr(dev netlink.Link, a netip.Addr, bits int) error {
+	addr := &netlink.Addr{IPNet: &net.IPNet{IP: a.AsSlice(), Mask: net.CIDRMask(bits, a.BitLen())}}
+	if a.Is6() {
+		addr.Flags = unix.IFA_F_NODAD
+	}
+	return netlink.AddrAdd(dev, addr)
+}
+
+func unplug(tb testing.TB, l *lab.Lab) {
+	tb.Helper()
+	inside(tb, l, "d1", func() error {
+		dev, err := netlink.LinkByName("s0")
+		if err != nil {
+			return err
+		}
+		return netlink.LinkDel(dev)
+	})
+}
+
+func TestAnInterfaceThatVanishesIsPickedUpWhenItReturns(t *testing.T) {
+	l := newLab(t, lab.Options{Prefix: "t-vanish"})
+	d := start(t, l, lab.ConfigOptions{})
+	var sessions []*session
+	for _, m := range methods {
+		for _, v6 := range []bool{false, true} {
+			sessions = append(sessions, connect(t, l, target(l, m, v6, lab.PortEcho)))
+		}
+	}
+	stop := traffic(t, l, target(l, lvs.MethodDR, false, lab.PortEcho))
+	for round := range 2 {
+		dropped := d.verdict("drop_no_route")
+		unplug(t, l)
+		d.awaitPorts("c0")
+		testutil.Await(t, "the log", func() bool {
+			return strings.Count(d.log.String(), "interface is gone") == round+1
+		})
+		forgetNeighbours(t, l, "c1", "c0")
+		forEach(t, func(t *testing.T, m lvs.Method, v6 bool) {
+			if err := ping(l, target(l, m, v6, 0).Addr(), atOnce); err != nil {
+				t.Errorf("without s0: %v", err)
+			}
+		})
+		testutil.Await(t, "traffic to be counted that has no way", func() bool {
+			return d.verdict("drop_no_route") > dropped
+		})
+		replug(t, l)
+		d.awaitPorts("c0", "s0")
+		d.awaitReady()
+		for i, s := range sessions {
+			s.echo(fmt.Sprintf("session %d lives in round %d", i, round))
+		}
+	}
+	stop()
+	for _, m := range methods {
+		load(t, l, m)
+	}
+}
+
+// awaitPorts waits until ulvs serves exactly these interfaces.
+func (d *director) awaitPorts(names ...string) {
+	d.tb.Helper()
+	testutil.Await(d.tb, fmt.Sprintf("ulvs to serve %v", names), func() bool {
+		var now []string
+		for _, p := range d.status().Ports {
+			now = append(now, p.Name)
+		}
+		return strings.Join(now, " ") == strings.Join(names, " ")
+	})
+}
+
+func TestALinkThatGoesDownAndUp(t *testing.T) {
+	l := newLab(t, lab.Options{Prefix: "t-updown"})
+	d := start(t, l, lab.ConfigOptions{})
+	s := connect(t, l, target(l, lvs.MethodNAT, false, lab.PortEcho))
+	setLink(t, l, "sw1", "d1-s0", false)
+	testutil.Await(t, "the link's state", func() bool { return !d.status().Ports[1].LinkUp })
+	for _, svc := range d.services() {
+		for _, r := range svc.RealServers {
+			if r.NextHop == nil || r.NextHop.State != "link down" {
+				t.Fatalf("next hop of %s: %+v, want link down", r.Address, r.NextHop)
+			}
+		}
+	}
+	setLink(t, l, "sw1", "d1-s0", true)
+	testutil.Await(t, "the link's state", func() bool { return d.status().Ports[1].LinkUp })
+	d.awaitReady()
+	s.echo("still here")
+	for _, m := range methods {
+		load(t, l, m)
+	}
+	if strings.Contains(d.log.String(), "interface is gone") {
+		t.Error("an interface without carrier was taken for a missing one")
+	}
+}
+
+// A real server that does not answer ARP costs the sessions that go to it, and no other.
+func TestARealServerThatDoesNotResolve(t *testing.T) {
+	l := newLab(t, lab.Options{Prefix: "t-neigh"})
+	d := start(t, l, lab.ConfigOptions{Methods: []lvs.Method{lvs.MethodDR}, Family: 4})
+	to := target(l, lvs.MethodDR, false, lab.PortEcho)
+	setLink(t, l, "sw1", "r1-e0", false)
+	forgetNeighbours(t, l, "d1", "s0")
+	testutil.Await(t, "ulvs to miss r1 only", func() bool { return d.status().Routing.Unresolved == 1 })
+	before := d.verdict("drop_neighbour")
+	r, err := l.Load(context.Background(), "c1", lab.LoadOptions{
+		Kind: lab.KindUDP, Target: to, Connections: 30, Parallel: 30, Upload: 10, Timeout: time.Second,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.ByRealServer["r2"] != 10 || r.ByRealServer["r3"] != 10 || r.Failed != 10 {
+		t.Errorf("answers by %v and %d failed, want 10 each of r2 and r3, and 10 failed", r.ByRealServer, r.Failed)
+	}
+	testutil.Await(t, "the drops", func() bool { return d.verdict("drop_neighbour") == before+10 })
+	setLink(t, l, "sw1", "r1-e0", true)
+	d.awaitReady()
+	loadFamily(t, l, lvs.MethodDR, false)
+}
