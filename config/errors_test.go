@@ -111,7 +111,7 @@ func TestComplaintsAboutTheNode(t *testing.T) {
 			`f:3: node.conn_tab_bits: 28 is out of range; give 8 to 27`},
 		{"conn_tab_bits is a string", in(`conn_tab_bits = "20"`),
 			`f:3: node.conn_tab_bits: "20" is a string; give a number from 8 to 27`},
-		{"max_conns negative", in(`max_conns = -1`), `f:3: node.max_conns: -1 is out of range; give 0 to 268435456`},
+		{"max_conns negative", in(`max_conns = -1`), `f:3: node.max_conns: -1 is out of range; give 0 to 268435455`},
 		{"workers zero", in(`workers = 0`), `f:3: node.workers: 0 is out of range; give 1 to 256`},
 		{"workers another word", in(`workers = "all"`),
 			`f:3: node.workers: "all" is a string; give "auto" or a number from 1 to 256`},

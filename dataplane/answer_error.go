@@ -2,31 +2,44 @@ package dataplane
 
 import "ulvs/packet"
 
+// The errors that we send. rest is the word after the checksum, and otherwise what happens to the
+// frame where no error can be sent. An error's source is the address that the packet was for, a VIP;
+// about a packet from a real server it is the address of the port that it came in by.
+
 // noDestination is ip_vs_leave: port unreachable, for TCP too, never a reset.
 func (w *Worker) noDestination(f *packet.Frame, p *packet.Parsed) Verdict {
-	return w.icmpError(f, p, ownError{portClosed4, portClosed6, 0, DropNoDestination})
+	return w.icmpError(f, p, ownError{v4: portClosed4, v6: portClosed6, otherwise: DropNoDestination})
 }
 
 // portUnreachable answers for a closed port of a VIP.
 func (w *Worker) portUnreachable(f *packet.Frame, p *packet.Parsed) Verdict {
-	return w.icmpError(f, p, ownError{portClosed4, portClosed6, 0, DropNoService})
+	return w.icmpError(f, p, ownError{v4: portClosed4, v6: portClosed6, otherwise: DropNoService})
 }
 
-func (w *Worker) timeExceeded(f *packet.Frame, p *packet.Parsed) Verdict {
-	v4 := typeCode{packet.ICMPTimeExceeded, packet.ICMPCodeTTL}
-	return w.icmpError(f, p, ownError{v4, typeCode{packet.ICMPv6TimeExceeded, packet.ICMPv6CodeHopLimit}, 0, DropTTL})
+// unknownReply tells a real server that a session of its is gone (nat_icmp_send).
+func (w *Worker) unknownReply(f *packet.Frame, p *packet.Parsed) Verdict {
+	return w.icmpError(f, p, ownError{v4: portClosed4, v6: portClosed6, otherwise: DropNoService, fromPort: true})
+}
+
+// timeExceeded tells the sender that the TTL ran out.
+func (w *Worker) timeExceeded(f *packet.Frame, p *packet.Parsed, fromPort bool) Verdict {
+	return w.icmpError(f, p, ownError{
+		v4: typeCode{packet.ICMPTimeExceeded, packet.ICMPCodeTTL},
+		v6: typeCode{packet.ICMPv6TimeExceeded, packet.ICMPv6CodeHopLimit}, otherwise: DropTTL, fromPort: fromPort,
+	})
 }
 
 // tooBig tells the sender the MTU. The packet is quoted as it would have gone on, with its TTL
 // taken down.
-func (w *Worker) tooBig(f *packet.Frame, p *packet.Parsed, mtu int) Verdict {
-	v4 := typeCode{packet.ICMPUnreachable, packet.ICMPCodeFragNeeded}
-	v6 := typeCode{packet.ICMPv6PacketTooBig, 0}
+func (w *Worker) tooBig(f *packet.Frame, p *packet.Parsed, mtu int, fromPort bool) Verdict {
 	if mtu < minMTU4 {
 		return DropTooBig
 	}
 	decTTL(f.Bytes()[p.L3Off:], p)
-	return w.icmpError(f, p, ownError{v4, v6, uint32(mtu), DropTooBig})
+	return w.icmpError(f, p, ownError{
+		v4: typeCode{packet.ICMPUnreachable, packet.ICMPCodeFragNeeded}, v6: typeCode{packet.ICMPv6PacketTooBig, 0},
+		rest: uint32(mtu), otherwise: DropTooBig, fromPort: fromPort,
+	})
 }
 
 // minMTU4 is the smallest MTU of IPv4 (RFC 791).
@@ -39,12 +52,11 @@ var (
 	portClosed6 = typeCode{packet.ICMPv6Unreachable, packet.ICMPv6CodePort}
 )
 
-// ownError is an ICMP error by family, the word after its checksum, and what happens to the frame
-// where no error can be sent.
 type ownError struct {
 	v4, v6    typeCode
 	rest      uint32
 	otherwise Verdict
+	fromPort  bool
 }
 
 // An ICMP error embeds of the packet it is about what fits the smallest MTU: 576 bytes
@@ -56,11 +68,13 @@ const (
 	errorHead6 = packet.IPv6Len + packet.ICMPLen
 )
 
-// icmpError turns the frame into an ICMP error about itself and sends it back where it came
-// from. The source is the address that the packet was for.
+// icmpError turns the frame into an ICMP error about itself and sends it back where it came from.
 func (w *Worker) icmpError(f *packet.Frame, p *packet.Parsed, e ownError) Verdict {
 	if !w.answers.take(w.now) {
 		return DropAnswerLimit
+	}
+	if p.Kind == packet.KindICMP && isError(f.Bytes()[p.L4Off], p) {
+		return e.otherwise // never an error about an error (RFC 1122 section 3.2.2)
 	}
 	head, most := errorHead4, errorMax4
 	if p.V6() {
@@ -75,34 +89,55 @@ func (w *Worker) icmpError(f *packet.Frame, p *packet.Parsed, e ownError) Verdic
 	b := f.Buf[start : start+l2+min(int(p.TotalLen)+head, most)]
 	packet.Ethernet(b).SwapMACs()
 	if p.V6() {
-		ownError6(b[l2:], p, e)
+		w.ownError6(f, b[l2:], p, e)
 	} else {
-		w.ownError4(b[l2:], p, e)
+		w.ownError4(f, b[l2:], p, e)
 	}
 	f.Off, f.Len = uint16(start), uint16(len(b))
 	return TxICMPError
 }
 
 // ownError4 writes the headers; TOS 0xc0 is internetwork control, as the kernel marks errors.
-func (w *Worker) ownError4(b []byte, p *packet.Parsed, e ownError) {
+func (w *Worker) ownError4(f *packet.Frame, b []byte, p *packet.Parsed, e ownError) {
 	packet.IPv4(b).Encode(&packet.IPv4Fields{
 		TOS: 0xc0, TTL: ownTTL, Proto: packet.ProtoICMP, TotalLen: uint16(len(b)), ID: w.nextID(),
-		Src: uint32(p.Addr[0] >> 32), Dst: uint32(p.Addr[0]),
+		Src: uint32(w.errorSource(f, p, e)[0]), Dst: uint32(p.Addr[0]),
 	})
 	m := packet.ICMP(b[packet.IPv4Len:])
 	m.Encode(&packet.ICMPFields{Type: e.v4[0], Code: e.v4[1], Rest: e.rest})
 	m.UpdateChecksum()
 }
 
-func ownError6(b []byte, p *packet.Parsed, e ownError) {
+func (w *Worker) ownError6(f *packet.Frame, b []byte, p *packet.Parsed, e ownError) {
 	h := packet.IPv6Fields{
 		NextHeader: packet.ProtoICMPv6, HopLimit: ownTTL, PayloadLen: uint16(len(b) - packet.IPv6Len),
-		Src: [2]uint64{p.Addr[2], p.Addr[3]}, Dst: [2]uint64{p.Addr[0], p.Addr[1]},
+		Src: w.errorSource(f, p, e), Dst: [2]uint64{p.Addr[0], p.Addr[1]},
 	}
 	packet.IPv6(b).Encode(&h)
 	m := packet.ICMPv6(b[packet.IPv6Len:])
 	m.Encode(&packet.ICMPFields{Type: e.v6[0], Code: e.v6[1], Rest: e.rest})
 	m.UpdateChecksum(pseudo6(&h))
+}
+
+// errorSource is the source address of an error about p, in wire words.
+func (w *Worker) errorSource(f *packet.Frame, p *packet.Parsed, e ownError) [2]uint64 {
+	port := &w.snap.Ports[f.Port]
+	switch {
+	case e.fromPort && p.V6() && port.IPv6.IsValid():
+		return packet.WireV6(port.IPv6)
+	case e.fromPort && !p.V6() && port.IPv4.IsValid():
+		return [2]uint64{uint64(packet.WireV4(port.IPv4))}
+	case p.V6():
+		return [2]uint64{p.Addr[2], p.Addr[3]}
+	}
+	return [2]uint64{p.Addr[0] >> 32}
+}
+
+func isError(icmpType uint8, p *packet.Parsed) bool {
+	if p.V6() {
+		return icmpType < 128
+	}
+	return packet.ICMP([]byte{icmpType}).IsError()
 }
 
 // reset answers a TCP segment that belongs to nothing, as the stack of a host with the VIP

@@ -122,8 +122,8 @@ func (b *bed) apply(services ...lvs.Service) {
 	b.hop(netip.MustParseAddr("192.0.2.1"), routerMAC)
 	s := &Snapshot{
 		Generation: next.Generation, Services: make([]Service, len(next.Services)), Routes: b,
-		Dests: make([]Dest, len(next.Destinations)), VIPs: map[netip.Addr]bool{}, Replies: map[netip.Addr]bool{},
-		Ports: []Port{{"c0", portMACs[0], b.mtu}, {"s0", portMACs[1], b.mtu}},
+		Dests: make([]Dest, len(next.Destinations)), VIPs: map[netip.Addr]bool{},
+		Ports: []Port{{Name: "c0", MAC: portMACs[0], MTU: b.mtu}, {Name: "s0", MAC: portMACs[1], MTU: b.mtu}},
 	}
 	timeouts := conntrack.DefaultTimeouts()
 	s.Timeouts, s.Settings = &timeouts, lvs.DefaultSettings()
@@ -137,7 +137,6 @@ func (b *bed) apply(services ...lvs.Service) {
 	for id, d := range next.Destinations {
 		if d != nil {
 			s.Dests[id] = b.dest(d)
-			s.Replies[d.Addr] = d.Method == lvs.MethodNAT
 		}
 	}
 	s.Hops, s.HopIDs = slices.Clone(b.hops), maps.Clone(b.hopIDs)

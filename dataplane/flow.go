@@ -95,7 +95,7 @@ type forwarding struct {
 // the tunnel header copies it (ipvs-spec.md section 3.1).
 func (w *Worker) forward(f *packet.Frame, p *packet.Parsed, to forwarding) Verdict {
 	if p.TTL <= 1 {
-		return w.timeExceeded(f, p)
+		return w.timeExceeded(f, p, false)
 	}
 	mtu := int(to.hop.MTU) - int(to.dest.Overhead)
 	if int(p.TotalLen) <= mtu {
@@ -103,7 +103,7 @@ func (w *Worker) forward(f *packet.Frame, p *packet.Parsed, to forwarding) Verdi
 	}
 	tunnelAnyway := to.dest.Method == lvs.MethodTUN && w.snap.Settings.PMTUDisc == 0
 	if w.refuses(p, mtu) && (p.V6() || !tunnelAnyway) {
-		return w.tooBig(f, p, mtu)
+		return w.tooBig(f, p, mtu, false)
 	}
 	return w.cut(f, w.apply(f, p, to), to.hop.MTU)
 }
@@ -141,13 +141,13 @@ func (w *Worker) reply(f *packet.Frame, p *packet.Parsed, e *conntrack.Entry) Ve
 	w.track(e, p, conntrack.Output)
 	w.stats.out(e.Dest(), p.TotalLen)
 	if p.TTL <= 1 {
-		return w.timeExceeded(f, p)
+		return w.timeExceeded(f, p, true)
 	}
 	switch {
 	case p.TotalLen <= hop.MTU:
 		return w.forwardReply(f, p, e, hop)
 	case w.refuses(p, int(hop.MTU)):
-		return w.tooBig(f, p, int(hop.MTU))
+		return w.tooBig(f, p, int(hop.MTU), true)
 	}
 	return w.cut(f, w.forwardReply(f, p, e, hop), hop.MTU)
 }

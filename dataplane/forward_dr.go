@@ -24,9 +24,9 @@ func (w *Worker) forwardRouted(f *packet.Frame, p *packet.Parsed) Verdict {
 	case hop.State != HopReady:
 		return w.unresolved(id)
 	case p.TTL <= 1:
-		return w.timeExceeded(f, p)
+		return w.timeExceeded(f, p, true)
 	case p.TotalLen > hop.MTU && (p.V6() || p.Flags&packet.FlagDF != 0):
-		return w.tooBig(f, p, int(hop.MTU))
+		return w.tooBig(f, p, int(hop.MTU), true)
 	case !setL2(f, ipSpan(p), hop, etherType(p)):
 		return DropHeadroom
 	}

@@ -65,7 +65,7 @@ type outerFields struct{ proto, tos uint8 }
 func (w *Worker) outer4(b []byte, p *packet.Parsed, d *Dest, o outerFields) {
 	fields := packet.IPv4Fields{
 		TOS: o.tos, TTL: p.TTL - 1, Proto: o.proto, TotalLen: uint16(len(b)),
-		DF: p.Flags&packet.FlagDF != 0 && w.snap.Settings.PMTUDisc != 0, Src: uint32(d.OuterSrc[0]), Dst: uint32(d.Addr[0]),
+		DF: p.Flags&packet.FlagDF != 0 && w.snap.Settings.PMTUDisc != 0, Src: uint32(d.Source[0]), Dst: uint32(d.Addr[0]),
 	}
 	if !fields.DF {
 		fields.ID = w.nextID()
@@ -77,7 +77,7 @@ func (w *Worker) outer4(b []byte, p *packet.Parsed, d *Dest, o outerFields) {
 func outer6(b []byte, p *packet.Parsed, d *Dest, o outerFields) {
 	fields := packet.IPv6Fields{
 		TrafficClass: o.tos, HopLimit: p.TTL - 1, NextHeader: o.proto, PayloadLen: uint16(len(b) - packet.IPv6Len),
-		Src: d.OuterSrc, Dst: d.Addr,
+		Src: d.Source, Dst: d.Addr,
 	}
 	packet.IPv6(b[:packet.IPv6Len]).Encode(&fields)
 }
@@ -107,10 +107,10 @@ func encapsulate(b []byte, p *packet.Parsed, d *Dest, inner uint8) uint8 {
 
 func outerPseudo(d *Dest, length int) uint32 {
 	if d.V6 {
-		addr := [4]uint64{d.OuterSrc[0], d.OuterSrc[1], d.Addr[0], d.Addr[1]}
+		addr := [4]uint64{d.Source[0], d.Source[1], d.Addr[0], d.Addr[1]}
 		return packet.PseudoV6(&addr, packet.ProtoUDP, length)
 	}
-	return packet.PseudoV4(d.OuterSrc[0]|d.Addr[0]<<32, packet.ProtoUDP, length)
+	return packet.PseudoV4(d.Source[0]|d.Addr[0]<<32, packet.ProtoUDP, length)
 }
 
 // gueSource is a source port that is the same for all packets of a flow, so that routers and NICs

@@ -98,7 +98,7 @@ func (w *Worker) relayIn(f *packet.Frame, p *packet.Parsed, e *conntrack.Entry) 
 		return w.unresolved(d.Hop)
 	}
 	if p.TTL <= 1 {
-		return w.timeExceeded(f, p)
+		return w.timeExceeded(f, p, false)
 	}
 	w.stats.in(e.Dest(), p.TotalLen)
 	switch d.Method {
@@ -133,7 +133,7 @@ func (w *Worker) relayOut(f *packet.Frame, p *packet.Parsed, e *conntrack.Entry)
 		return v
 	}
 	if p.TTL <= 1 {
-		return w.timeExceeded(f, p)
+		return w.timeExceeded(f, p, true)
 	}
 	w.stats.out(e.Dest(), p.TotalLen)
 	if !setL2(f, ipSpan(p), hop, etherType(p)) {

@@ -134,9 +134,30 @@ func firstState(p *packet.Parsed) conntrack.State {
 func (w *Worker) stray(f *packet.Frame, p *packet.Parsed) Verdict {
 	switch {
 	case !w.snap.VIPs[p.Dst()]:
-		return w.forwardRouted(f, p)
+		return w.strayReply(f, p)
 	case p.Proto == lvs.ProtoTCP:
 		return w.reset(f, p)
 	}
 	return w.portUnreachable(f, p)
+}
+
+// strayReply routes a packet that is for no VIP. One of a NAT real server's port is told that its session
+// is gone, where nat_icmp_send says so.
+func (w *Worker) strayReply(f *packet.Frame, p *packet.Parsed) Verdict {
+	if w.snap.Settings.NATICMPSend == 0 {
+		return w.forwardRouted(f, p)
+	}
+	k := realKey{port: uint16(p.L4), proto: p.Proto, v6: p.V6()}
+	if k.v6 {
+		k.addr = [2]uint64{p.Addr[0], p.Addr[1]}
+	} else {
+		k.addr[0] = uint64(uint32(p.Addr[0]))
+	}
+	switch {
+	case !w.snap.reals[k]:
+		return w.forwardRouted(f, p)
+	case p.Proto == lvs.ProtoTCP && p.TCPFlags&packet.TCPRst != 0:
+		return DropNoService
+	}
+	return w.unknownReply(f, p)
 }

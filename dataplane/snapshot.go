@@ -73,6 +73,8 @@ type Port struct {
 	Name string
 	MAC  [6]byte
 	MTU  uint16
+	IPv4 netip.Addr // its primary addresses, for errors about packets that are not for a VIP
+	IPv6 netip.Addr
 }
 
 // Dest is what forwarding needs of a destination.
@@ -86,20 +88,19 @@ type Dest struct {
 	Tunnel   lvs.Tunnel
 	Port     uint16    // real server's port as it lies in the packet; 0: the packet's own
 	Addr     [2]uint64 // real server's address as little-endian loads; IPv4 in the low half of [0]
-	OuterSrc [2]uint64 // our address in the outer header, same form; valid iff Method == MethodTUN
+	Source   [2]uint64 // our address towards it, same form: what an outer header has as its source
 	Load     *lvs.Load // nil in an unused slot
 	Service  lvs.ServiceID
 }
 
-// NewDest makes the Dest of d without its next hop. source is our address towards it, for the outer
-// header of MethodTUN.
+// NewDest makes the Dest of d without its next hop. source is our address towards it.
 func NewDest(d *lvs.Destination, source netip.Addr) Dest {
 	out := Dest{
 		Method: d.Method, Removed: d.Removed, Quiesced: d.Weight == 0, Load: d.Load, Service: d.Service,
-		Addr: wireAddr(d.Addr), Port: packet.WirePort(d.Port), V6: d.Addr.Is6(),
+		Addr: wireAddr(d.Addr), Port: packet.WirePort(d.Port), V6: d.Addr.Is6(), Source: wireAddr(source),
 	}
 	if d.Method == lvs.MethodTUN {
-		out.Overhead, out.OuterSrc, out.Tunnel = tunnelOverhead(d.Tunnel, d.Addr.Is6()), wireAddr(source), d.Tunnel
+		out.Overhead, out.Tunnel = tunnelOverhead(d.Tunnel, d.Addr.Is6()), d.Tunnel
 	}
 	return out
 }
@@ -135,12 +136,20 @@ type Snapshot struct {
 	Marks      []MarkRule // first match gives the mark
 	// VIPs are the addresses that we answer for (ARP, NS, echo, resets). Those in
 	// vip_mode netlink are the kernel's and not among them.
-	VIPs map[netip.Addr]bool
-	// Replies tells real servers of NAT services: their packets are ours to route.
-	Replies map[netip.Addr]bool
-	flow4   flowIndex
-	flow6   map[key6]lvs.ServiceID
-	marks   map[markKey]lvs.ServiceID
+	VIPs  map[netip.Addr]bool
+	flow4 flowIndex
+	flow6 map[key6]lvs.ServiceID
+	marks map[markKey]lvs.ServiceID
+	reals map[realKey]bool
+}
+
+// realKey is how a NAT real server's packets, and errors about our tunnel to one, are known: its address, and
+// the service's protocol with its port, or the tunnel's.
+type realKey struct {
+	addr  [2]uint64
+	port  uint16 // wire order
+	proto uint8
+	v6    bool
 }
 
 type markKey struct {
@@ -161,6 +170,12 @@ func (s *Snapshot) IndexServices() {
 	s.flow6 = make(map[key6]lvs.ServiceID)
 	s.flow4 = newFlowIndex(len(s.Services))
 	s.marks = make(map[markKey]lvs.ServiceID)
+	s.reals = make(map[realKey]bool)
+	for i := range s.Dests {
+		if d := &s.Dests[i]; d.Load != nil && !d.Removed && d.Method != lvs.MethodDR {
+			s.reals[s.realKey(d)] = true
+		}
+	}
 	for i := range s.Services {
 		c := s.Services[i].Config
 		if c == nil || s.Services[i].Scheduler == nil {
@@ -177,6 +192,21 @@ func (s *Snapshot) IndexServices() {
 		}
 		s.flow6[key6{packet.WireV6(c.Key.Addr), l4}] = c.ID
 	}
+}
+
+func (s *Snapshot) realKey(d *Dest) realKey {
+	k := realKey{addr: d.Addr, v6: d.V6}
+	switch {
+	case d.Method == lvs.MethodNAT:
+		k.port, k.proto = d.Port, s.Services[d.Service].Config.Key.Proto
+	case d.Tunnel.Type == lvs.TunnelGUE:
+		k.port, k.proto = packet.WirePort(d.Tunnel.Port), packet.ProtoUDP
+	case d.Tunnel.Type == lvs.TunnelGRE:
+		k.proto = packet.ProtoGRE
+	default:
+		k.proto = packet.ProtoIPIP
+	}
+	return k
 }
 
 // service4 finds the service of an IPv4 flow by its Parsed.Addr[0] and L4, 0 if there is

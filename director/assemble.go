@@ -74,7 +74,7 @@ func (n *Node) snapshot() *dataplane.Snapshot {
 		Routes: routes{n.network}, Ports: n.network.Ports(), Marks: n.marks,
 		Services: make([]dataplane.Service, len(n.built.Services)),
 		Dests:    make([]dataplane.Dest, len(n.built.Destinations)),
-		VIPs:     map[netip.Addr]bool{}, Replies: map[netip.Addr]bool{},
+		VIPs:     map[netip.Addr]bool{},
 	}
 	for id, svc := range n.built.Services {
 		if svc == nil {
@@ -89,12 +89,8 @@ func (n *Node) snapshot() *dataplane.Snapshot {
 		s.VIPs[vip] = true
 	}
 	for id, d := range n.built.Destinations {
-		if d == nil {
-			continue
-		}
-		s.Dests[id] = n.dest(d)
-		if d.Method == lvs.MethodNAT && !d.Removed {
-			s.Replies[d.Addr] = true
+		if d != nil {
+			s.Dests[id] = n.dest(d)
 		}
 	}
 	s.IndexServices()

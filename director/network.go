@@ -66,8 +66,22 @@ func (k *kernelNetwork) Ports() []dataplane.Port {
 	for i := range k.ports {
 		l := &k.ports[i].link
 		out[i] = dataplane.Port{Name: k.ports[i].name, MAC: l.MAC, MTU: uint16(min(l.MTU, 0xffff))}
+		out[i].IPv4, out[i].IPv6 = k.primary(l.Index)
 	}
 	return out
+}
+
+// primary returns a link's first addresses that others can answer to.
+func (k *kernelNetwork) primary(link int) (v4, v6 netip.Addr) {
+	for _, p := range k.state.Addrs(link) {
+		switch a := p.Addr(); {
+		case a.Is4() && !v4.IsValid():
+			v4 = a
+		case a.Is6() && !a.IsLinkLocalUnicast() && !v6.IsValid():
+			v6 = a
+		}
+	}
+	return v4, v6
 }
 
 // linkMap translates between the kernel's links and ours: an interface of ours is a
