@@ -80,6 +80,13 @@ func (w *Worker) orphan(f *packet.Frame, p *packet.Parsed, ref conntrack.Ref, e 
 	if w.snap.Settings.ExpireNodestConn == 0 {
 		return DropRemoved
 	}
+	if p.Proto == lvs.ProtoTCP && !w.starts(p) && e.Flags()&conntrack.FlagNAT == 0 {
+		// The kernel's stack answers with a reset, which passes IPVS as the session's reply before
+		// the session is gone: it lingers as CLOSE.
+		w.transition(e, e.State(), conntrack.TCPClose)
+		e.Touch(w.now, w.snap.Timeouts.Of(conntrack.TCPClose))
+		return w.reset(f, p)
+	}
 	w.expire(ref, e)
 	return w.miss(f, p)
 }
@@ -97,7 +104,11 @@ func (w *Worker) forward(f *packet.Frame, p *packet.Parsed, to forwarding) Verdi
 	if p.TTL <= 1 {
 		return w.timeExceeded(f, p, false)
 	}
-	mtu := int(to.hop.MTU) - int(to.dest.Overhead)
+	limit := to.hop.MTU
+	if to.dest.Method == lvs.MethodTUN {
+		limit = w.pathMTU(to)
+	}
+	mtu := int(limit) - int(to.dest.Overhead)
 	if int(p.TotalLen) <= mtu {
 		return w.apply(f, p, to)
 	}
@@ -105,7 +116,15 @@ func (w *Worker) forward(f *packet.Frame, p *packet.Parsed, to forwarding) Verdi
 	if w.refuses(p, mtu) && (p.V6() || !tunnelAnyway) {
 		return w.tooBig(f, p, mtu, false)
 	}
-	return w.cut(f, w.apply(f, p, to), to.hop.MTU)
+	return w.cut(f, w.apply(f, p, to), limit)
+}
+
+// pathMTU is the MTU of a tunnel's path: what a router told us of it, at most the next hop's.
+func (w *Worker) pathMTU(to forwarding) uint16 {
+	if learned := to.dest.Load.PathMTU(uint32(w.now)); learned != 0 {
+		return min(learned, to.hop.MTU)
+	}
+	return to.hop.MTU
 }
 
 // refuses reports whether a packet larger than mtu must not be cut: IPv4's with DF, and IPv6's that

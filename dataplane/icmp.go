@@ -56,7 +56,13 @@ func (w *Worker) strayICMP(f *packet.Frame, p *packet.Parsed) Verdict {
 func (w *Worker) relay(f *packet.Frame, p *packet.Parsed) Verdict {
 	quoted := f.Bytes()[int(p.L4Off)+packet.ICMPLen : int(p.L3Off)+int(p.TotalLen)]
 	inner := &w.inner
-	if packet.ParseInner(quoted, inner) != 0 || inner.Kind != packet.KindFlow || inner.V6() != p.V6() {
+	if packet.ParseInner(quoted, inner) != 0 {
+		return w.strayICMP(f, p)
+	}
+	if v, ours := w.relayTunnel(f, p); ours {
+		return v
+	}
+	if inner.Kind != packet.KindFlow || inner.V6() != p.V6() {
 		return w.strayICMP(f, p)
 	}
 	key := swapped(inner)
@@ -68,6 +74,8 @@ func (w *Worker) relay(f *packet.Frame, p *packet.Parsed) Verdict {
 	switch {
 	case !e.Live() || e.Expired(w.now):
 		return w.strayICMP(f, p)
+	case !p.V6() && !packet.ICMP(f.Bytes()[p.L4Off:int(p.L3Off)+int(p.TotalLen)]).ChecksumOK():
+		return DropICMP
 	case ref.Reply():
 		return w.relayOut(f, p, e)
 	}

@@ -25,22 +25,19 @@ func (w *Worker) cut(f *packet.Frame, v Verdict, mtu uint16) Verdict {
 	}
 	ok := false
 	if b[n]>>4 == 4 {
-		ok = w.cut4(b, n, mtu)
+		ok = w.cut4(b, n, mtu, f.Port)
 	} else {
-		ok = w.cut6(b, n, mtu)
+		ok = w.cut6(b, n, mtu, f.Port)
 	}
 	if !ok {
 		return DropTooBig
-	}
-	for i := range w.pieces[:w.nPieces] {
-		w.pieces[i].Port = f.Port
 	}
 	return v | inPieces
 }
 
 // cut4 cuts an IPv4 packet (RFC 791 section 3.2): whole eights of payload to each fragment, the header
 // copied, options that are not to be copied become no-operations (ip_options_fragment).
-func (w *Worker) cut4(b []byte, l2 int, mtu uint16) bool {
+func (w *Worker) cut4(b []byte, l2 int, mtu uint16, port uint8) bool {
 	h := packet.IPv4(b[l2:])
 	head := l2 + h.HeaderLen()
 	step := (int(mtu) - h.HeaderLen()) &^ 7
@@ -50,7 +47,7 @@ func (w *Worker) cut4(b []byte, l2 int, mtu uint16) bool {
 	}
 	for off := 0; off < len(payload); off += step {
 		part := payload[off:min(off+step, len(payload))]
-		piece := w.piece(b[:head], part, 0)
+		piece := w.piece(port, b[:head], part, 0)
 		if piece == nil {
 			return false
 		}
@@ -86,7 +83,7 @@ func blankOptions(o []byte) {
 
 // cut6 cuts an IPv6 packet, with a fragment header behind the fixed one (RFC 8200 section 4.5). Extension
 // headers go with the payload: those that must not are gone, we are an end of the tunnel or the path.
-func (w *Worker) cut6(b []byte, l2 int, mtu uint16) bool {
+func (w *Worker) cut6(b []byte, l2 int, mtu uint16, port uint8) bool {
 	const fragLen = packet.FragmentLen
 	h := packet.IPv6(b[l2:])
 	head := l2 + packet.IPv6Len
@@ -96,12 +93,12 @@ func (w *Worker) cut6(b []byte, l2 int, mtu uint16) bool {
 		return false
 	}
 	if len(payload)+packet.IPv6Len <= int(mtu) {
-		return w.piece(b[:head], payload, 0) != nil
+		return w.piece(port, b[:head], payload, 0) != nil
 	}
 	id := w.wholeID()
 	for off := 0; off < len(payload); off += step {
 		part := payload[off:min(off+step, len(payload))]
-		piece := w.piece(b[:head], part, fragLen)
+		piece := w.piece(port, b[:head], part, fragLen)
 		if piece == nil {
 			return false
 		}
@@ -123,8 +120,8 @@ func (w *Worker) wholeID() uint32 {
 	return uint32(w.nextID())<<16 | uint32(w.nextID())
 }
 
-// piece makes a frame of head, gap bytes and part, and returns its bytes; nil without a frame.
-func (w *Worker) piece(head, part []byte, gap int) []byte {
+// piece makes a frame of head, gap bytes and part that leaves by port, and returns its bytes; nil without a frame.
+func (w *Worker) piece(port uint8, head, part []byte, gap int) []byte {
 	if w.nPieces == pieceLimit {
 		w.sendPieces()
 	}
@@ -138,6 +135,7 @@ func (w *Worker) piece(head, part []byte, gap int) []byte {
 		return nil
 	}
 	w.nPieces++
+	f.Port = port
 	b := f.Bytes()
 	copy(b, head)
 	copy(b[len(head)+gap:], part)

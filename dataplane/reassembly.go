@@ -43,6 +43,7 @@ type datagram struct {
 	busy   bool // a worker is forwarding it
 	total  int  // bytes of payload; -1 until the last fragment came
 	have   int
+	end    int // the highest byte that came
 	first  bool // the first fragment came: head is valid
 	head   [128]byte
 	nHead  int // L2 and IP header of the first fragment
@@ -139,7 +140,7 @@ func (r *Reassembly) find(p *packet.Parsed, now conntrack.Tick) *datagram {
 }
 
 func (d *datagram) reset(key fragmentKey, now conntrack.Tick) {
-	d.key, d.until, d.total, d.have, d.first, d.limit = key, now+reassemblyTicks, -1, 0, false, 0
+	d.key, d.until, d.total, d.have, d.end, d.first, d.limit = key, now+reassemblyTicks, -1, 0, 0, false, 0
 	d.filled = [len(d.filled)]uint64{}
 }
 
@@ -159,7 +160,7 @@ func (d *datagram) put(f *packet.Frame, p *packet.Parsed) bool {
 		}
 		d.total = last
 	}
-	if d.total >= 0 && last > d.total {
+	if d.end = max(d.end, last); d.total >= 0 && d.end > d.total {
 		return false
 	}
 	switch taken := d.mark(off, last); {

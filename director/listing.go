@@ -51,10 +51,15 @@ func (n *Node) ListedConns(now conntrack.Tick, fn func(control.ListedConn) bool)
 		if left == 0 {
 			return true // over, but not swept yet
 		}
-		return fn(control.ListedConn{
+		c := control.ListedConn{
 			Protocol: i.Proto, State: i.State.String(), ExpiresSeconds: int(left / conntrack.TicksPerSecond),
 			Client: i.Client, VIP: i.VIP, Dest: destOf(&i, built), Synced: i.Flags&conntrack.FlagSynced != 0,
-		})
+		}
+		if i.Flags&conntrack.FlagUnlinked != 0 { // the kernel moves such a template out of the way
+			c.VIP = netip.AddrPortFrom(c.VIP.Addr(), 0xffff)
+			c.Dest = netip.AddrPortFrom(c.Dest.Addr(), 0xffff)
+		}
+		return fn(c)
 	})
 }
 

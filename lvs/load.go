@@ -14,6 +14,7 @@ type Load struct {
 	upper, lower              atomic.Uint32
 	overloaded                atomic.Bool
 	watch                     atomic.Pointer[watchSlot]
+	path                      atomic.Uint64 // MTU learned, and until when
 }
 
 type watchSlot struct {
