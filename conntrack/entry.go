@@ -101,6 +101,21 @@ const _ = uint(31 - NumStates)
 
 func (e *Entry) load(i int) uint64 { return atomic.LoadUint64(&e.w[i]) }
 
+// Meta is the word of an entry that changes together: life, state and flags at one moment.
+type Meta uint64
+
+// Meta loads the word once; the methods below are shorthands that each load it.
+func (e *Entry) Meta() Meta { return Meta(e.load(3)) }
+
+// Live reports whether the conn is in the table.
+func (m Meta) Live() bool { return m&lifeMask == lifeLive }
+
+// State is where the conn stands in its protocol.
+func (m Meta) State() State { return State(m & stateMask >> stateShift) }
+
+// Flags are the conn's flags.
+func (m Meta) Flags() Flags { return Flags(m >> flagShift) }
+
 // Live reports whether e is a conn that nobody removed.
 func (e *Entry) Live() bool { return e.load(3)&lifeMask == lifeLive }
 

@@ -12,14 +12,27 @@ func (w *Worker) flow(f *packet.Frame, p *packet.Parsed, ref conntrack.Ref) Verd
 		return w.miss(f, p)
 	}
 	e := w.table.Entry(ref)
-	if !e.Live() || e.Expired(w.now) || p.TCPFlags&packet.TCPSyn != 0 && w.renews(p, e) {
+	m := e.Meta()
+	if !m.Live() || e.Expired(w.now) || p.TCPFlags&packet.TCPSyn != 0 && w.renews(p, e) {
 		w.expire(ref, e)
 		return w.miss(f, p)
 	}
 	if ref.Reply() {
 		return w.reply(f, p, e)
 	}
-	return w.request(f, p, ref)
+	return w.request(f, p, session{ref, e, m})
+}
+
+// session is a live session as a packet found it.
+type session struct {
+	ref  conntrack.Ref
+	e    *conntrack.Entry
+	meta conntrack.Meta
+}
+
+func (w *Worker) session(ref conntrack.Ref) session {
+	e := w.table.Entry(ref)
+	return session{ref, e, e.Meta()}
 }
 
 // reusable reports whether a SYN starts a new session over a finished one (conn_reuse_mode,
@@ -51,32 +64,35 @@ func (w *Worker) renews(p *packet.Parsed, e *conntrack.Entry) bool {
 }
 
 // request forwards a client's packet along its session.
-func (w *Worker) request(f *packet.Frame, p *packet.Parsed, ref conntrack.Ref) Verdict {
-	e := w.table.Entry(ref)
-	id := e.Dest()
-	if int(id) >= len(w.snap.Dests) {
+func (w *Worker) request(f *packet.Frame, p *packet.Parsed, s session) Verdict {
+	snap, id := w.snap, s.e.Dest()
+	if int(id) >= len(snap.Dests) {
 		return DropRemoved
 	}
-	d := &w.snap.Dests[id]
+	d := &snap.Dests[id]
 	if d.Removed || d.Load == nil {
-		return w.orphan(f, p, ref, e)
+		return w.orphan(f, p, s)
 	}
-	hop := &w.snap.Hops[d.Hop]
+	hop := &snap.Hops[d.Hop]
 	if hop.State != HopReady {
 		return w.unresolved(d.Hop)
 	}
 	dir := conntrack.Input
-	if e.Flags()&conntrack.FlagNoOutput != 0 {
+	if s.meta.Flags()&conntrack.FlagNoOutput != 0 {
 		dir = conntrack.InputOnly
 	}
-	w.track(e, p, dir)
+	w.track(s.e, p, s.meta.State(), dir)
 	w.stats.in(id, p.TotalLen)
-	return w.forward(f, p, forwarding{e, d, hop})
+	if d.Method == lvs.MethodDR && p.TTL > 1 && p.TotalLen <= hop.MTU {
+		return w.forwardDR(f, p, hop)
+	}
+	return w.forward(f, p, forwarding{s.e, d, hop})
 }
 
 // orphan handles a packet whose session's real server is no longer configured: dropped, or with
 // expire_nodest_conn scheduled anew.
-func (w *Worker) orphan(f *packet.Frame, p *packet.Parsed, ref conntrack.Ref, e *conntrack.Entry) Verdict {
+func (w *Worker) orphan(f *packet.Frame, p *packet.Parsed, s session) Verdict {
+	ref, e := s.ref, s.e
 	if w.snap.Settings.ExpireNodestConn == 0 {
 		return DropRemoved
 	}
@@ -154,10 +170,11 @@ func (w *Worker) reply(f *packet.Frame, p *packet.Parsed, e *conntrack.Entry) Ve
 	if hop == nil {
 		return v
 	}
-	if e.Flags()&conntrack.FlagNoOutput != 0 {
+	m := e.Meta()
+	if m.Flags()&conntrack.FlagNoOutput != 0 {
 		e.ClearFlags(conntrack.FlagNoOutput)
 	}
-	w.track(e, p, conntrack.Output)
+	w.track(e, p, m.State(), conntrack.Output)
 	w.stats.out(e.Dest(), p.TotalLen)
 	if p.TTL <= 1 {
 		return w.timeExceeded(f, p, true)
@@ -220,8 +237,7 @@ func (w *Worker) unresolved(id HopID) Verdict {
 }
 
 // track moves the session's state and restarts its timer, writing only what changed.
-func (w *Worker) track(e *conntrack.Entry, p *packet.Parsed, dir conntrack.Dir) {
-	s := e.State()
+func (w *Worker) track(e *conntrack.Entry, p *packet.Parsed, s conntrack.State, dir conntrack.Dir) {
 	if p.Proto == lvs.ProtoTCP {
 		if next := conntrack.NextTCP(dir, s, p.TCPFlags); next != s {
 			w.transition(e, s, next)

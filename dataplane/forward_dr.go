@@ -5,10 +5,10 @@ import "ulvs/packet"
 // forwardDR sends the packet to the real server's MAC address. Nothing above Ethernet
 // changes but the TTL and with it the IPv4 header checksum (ip_vs_dr_xmit).
 func (w *Worker) forwardDR(f *packet.Frame, p *packet.Parsed, hop *Hop) Verdict {
+	decTTL(f.Buf[int(f.Off)+int(p.L3Off):], p)
 	if !setL2(f, ipSpan(p), hop, etherType(p)) {
 		return DropHeadroom
 	}
-	decTTL(l3(f, p), p)
 	return TxDR
 }
 

@@ -43,7 +43,7 @@ type datagram struct {
 	busy   bool // a worker is forwarding it
 	total  int  // bytes of payload; -1 until the last fragment came
 	have   int
-	end    int // the highest byte that came
+	end    int  // the highest byte that came
 	first  bool // the first fragment came: head is valid
 	head   [128]byte
 	nHead  int // L2 and IP header of the first fragment

@@ -17,7 +17,7 @@ func (w *Worker) miss(f *packet.Frame, p *packet.Parsed) Verdict {
 			if ref.Reply() {
 				return w.reply(f, p, e)
 			}
-			return w.request(f, p, ref)
+			return w.request(f, p, w.session(ref))
 		}
 	}
 	id := w.service(f, p)
@@ -54,10 +54,10 @@ func (w *Worker) schedule(f *packet.Frame, p *packet.Parsed, svc *Service) Verdi
 	if result == conntrack.Full {
 		return DropTableFull
 	}
-	e := w.table.Entry(ref)
-	v := w.request(f, p, ref)
+	s := w.session(ref)
+	v := w.request(f, p, s)
 	if svc.Config.OnePacket && v != hold && result == conntrack.Inserted {
-		w.expire(ref, e)
+		w.expire(ref, s.e)
 	}
 	return v
 }

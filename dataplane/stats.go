@@ -74,7 +74,7 @@ func (s *Stats) conn(dest uint32) { s.touch(dest).Conns++ }
 // never grows past its capacity.
 func (s *Stats) touch(dest uint32) *DestStats {
 	d := &s.dests[dest]
-	if *d == (DestStats{}) {
+	if d.InPackets|d.OutPackets|d.Conns == 0 {
 		s.touched = append(s.touched, dest)
 	}
 	return d
