@@ -18,7 +18,6 @@ func (w *Worker) cut(f *packet.Frame, v Verdict, mtu uint16) Verdict {
 	if w.atLimit != 0 {
 		mtu = min(mtu, w.atLimit)
 	}
-	w.piecePort = f.Port
 	b := f.Bytes()
 	n := packet.EthernetLen
 	if binary.BigEndian.Uint16(b[12:]) == packet.EtherTypeVLAN {

@@ -58,7 +58,6 @@ type Worker struct {
 	inner        packet.Parsed // of the packet that an ICMP error quotes
 	pieces       [pieceLimit]packet.Frame
 	nPieces      int
-	piecePort    uint8 // where the pieces being made leave
 	gathering    *Reassembly
 	whole        packet.Parsed // of a datagram that was put together
 	atLimit      uint16        // largest fragment of it: what it is cut to again
