@@ -45,15 +45,17 @@ func (w *Worker) other(f *packet.Frame, p *packet.Parsed) Verdict {
 }
 
 // echo4 answers an echo request, in place.
-func echo4(f *packet.Frame, p *packet.Parsed) Verdict {
+func (w *Worker) echo4(f *packet.Frame, p *packet.Parsed) Verdict {
 	b := f.Bytes()
 	packet.Ethernet(b).SwapMACs()
 	ip := packet.IPv4(b[p.L3Off:])
-	src, ttl := ip.SrcWire(), uint16(ip.TTL())
+	src := ip.SrcWire()
 	ip.SetSrcWire(ip.DstWire())
 	ip.SetDstWire(src)
 	ip.SetTTL(ownTTL)
-	ip.SetChecksum(ip.Checksum().Apply(packet.Delta(0).Change16(ttl, ownTTL)))
+	ip.SetID(w.nextID())
+	ip.SetDF(false)
+	ip.UpdateChecksum()
 	packet.ICMP(b[p.L4Off:]).ChangeType(packet.ICMPEchoReply)
 	return TxEcho
 }

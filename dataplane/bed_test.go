@@ -30,6 +30,7 @@ type bed struct {
 	table     *conntrack.Table
 	snapshots atomic.Pointer[Snapshot]
 	notices   chan Notice
+	gathering *Reassembly
 	services  *lvs.Snapshot
 	sched     map[lvs.ServiceKey]*sched.Scheduler
 	hops      []Hop
@@ -69,20 +70,26 @@ func newBed(tb testing.TB, o bedOptions, services ...lvs.Service) *bed {
 	tb.Cleanup(func() { table.Close() })
 	b := &bed{
 		tb: tb, queue: memqueue.New(o.frames), table: table, notices: make(chan Notice, 64), mtu: o.mtu, vlan: o.vlan,
-		sched: map[lvs.ServiceKey]*sched.Scheduler{}, hops: make([]Hop, 1), hopIDs: map[HopKey]HopID{}, now: 80,
+		gathering: NewReassembly(),
+		sched:     map[lvs.ServiceKey]*sched.Scheduler{}, hops: make([]Hop, 1), hopIDs: map[HopKey]HopID{}, now: 80,
 	}
 	b.apply(services...)
 	b.worker = NewWorker(Options{
 		Queue: b.queue, Table: table, Snapshots: &b.snapshots, Notices: b.notices, Seed: 1, Workers: o.workers,
+		Gathering: b.gathering,
 	})
 	return b
 }
 
 // peer is a second worker, number id, in the same world, with a queue of its own.
 func (b *bed) peer(id, workers int) *bed {
-	p := &bed{tb: b.tb, queue: memqueue.New(256), table: b.table, notices: b.notices, services: b.services, now: b.now}
+	p := &bed{
+		tb: b.tb, queue: memqueue.New(256), table: b.table, notices: b.notices, services: b.services, now: b.now,
+		gathering: b.gathering,
+	}
 	p.worker = NewWorker(Options{
 		ID: id, Workers: workers, Queue: p.queue, Table: b.table, Snapshots: &b.snapshots, Notices: b.notices, Seed: 2,
+		Gathering: b.gathering,
 	})
 	return p
 }

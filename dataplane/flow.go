@@ -83,10 +83,15 @@ func (w *Worker) request(f *packet.Frame, p *packet.Parsed, s session) Verdict {
 	}
 	w.track(s.e, p, s.meta.State(), dir)
 	w.stats.in(id, p.TotalLen)
-	if d.Method == lvs.MethodDR && p.TTL > 1 && p.TotalLen <= hop.MTU {
+	if d.Method == lvs.MethodDR && p.TTL > 1 && p.TotalLen <= hop.MTU && p.Flags&packet.FlagOptions == 0 {
 		return w.forwardDR(f, p, hop)
 	}
-	return w.forward(f, p, forwarding{s.e, d, hop})
+	v := w.forward(f, p, forwarding{s.e, d, hop})
+	if v == TxICMPError && d.Method != lvs.MethodNAT {
+		// The kernel sees its own error pass as the session's reply and counts it (ip_vs_out_icmp).
+		w.stats.out(id, f.Len-p.L3Off)
+	}
+	return v
 }
 
 // orphan handles a packet whose session's real server is no longer configured: dropped, or with
@@ -117,6 +122,11 @@ type forwarding struct {
 // forward applies the destination's method. TTL goes down by one in every method, before
 // the tunnel header copies it (ipvs-spec.md section 3.1).
 func (w *Worker) forward(f *packet.Frame, p *packet.Parsed, to forwarding) Verdict {
+	if p.Flags&packet.FlagOptions != 0 && !p.V6() {
+		if v := w.heedOptions(f, p); v != 0 {
+			return v
+		}
+	}
 	if p.TTL <= 1 {
 		return w.timeExceeded(f, p, false)
 	}

@@ -17,11 +17,7 @@ import (
 func gatherBed(tb testing.TB, o bedOptions, services ...lvs.Service) (*bed, *Reassembly) {
 	o.heap = true
 	b := newBed(tb, o, services...)
-	r := NewReassembly()
-	b.worker = NewWorker(Options{
-		Queue: b.queue, Table: b.table, Snapshots: &b.snapshots, Notices: b.notices, Seed: 1, Gathering: r,
-	})
-	return b, r
+	return b, b.gathering
 }
 
 // cutFrame cuts a frame of an IP packet into fragments with step bytes of payload each, the slow way.
@@ -273,6 +269,7 @@ func TestWhatNeverBecomesWholeIsForgotten(t *testing.T) {
 
 func TestWithoutReassemblyFragmentsAreDropped(t *testing.T) {
 	b := newBed(t, bedOptions{heap: true}, serviceOf(lvs.ProtoUDP, vip4, lvs.MethodDR, "10.0.0.21:80"))
+	b.worker = NewWorker(Options{Queue: b.queue, Table: b.table, Snapshots: &b.snapshots, Seed: 1})
 	for _, f := range cutFrame(seg{src: client4, dst: vip4, proto: packet.ProtoUDP, payload: 1200}.bytes(t), 400, 1) {
 		b.dropped(f, DropFragment)
 	}

@@ -21,7 +21,7 @@ func (w *Worker) icmp4(f *packet.Frame, p *packet.Parsed) Verdict {
 	case p.V6():
 		return DropICMP
 	case m.Type() == packet.ICMPEchoRequest && w.snap.VIPs[p.Dst()]:
-		return echo4(f, p)
+		return w.echo4(f, p)
 	case m.Type() == packet.ICMPUnreachable, m.Type() == packet.ICMPSourceQuench, m.Type() == packet.ICMPTimeExceeded:
 		return w.relay(f, p)
 	}

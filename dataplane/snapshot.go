@@ -136,11 +136,12 @@ type Snapshot struct {
 	Marks      []MarkRule // first match gives the mark
 	// VIPs are the addresses that we answer for (ARP, NS, echo, resets). Those in
 	// vip_mode netlink are the kernel's and not among them.
-	VIPs  map[netip.Addr]bool
-	flow4 flowIndex
-	flow6 map[key6]lvs.ServiceID
-	marks map[markKey]lvs.ServiceID
-	reals map[realKey]bool
+	VIPs    map[netip.Addr]bool
+	flow4   flowIndex
+	flow6   map[key6]lvs.ServiceID
+	marks   map[markKey]lvs.ServiceID
+	reals   map[realKey]bool
+	tunnels map[realKey]bool
 }
 
 // realKey is how a NAT real server's packets, and errors about our tunnel to one, are known: its address, and
@@ -170,10 +171,15 @@ func (s *Snapshot) IndexServices() {
 	s.flow6 = make(map[key6]lvs.ServiceID)
 	s.flow4 = newFlowIndex(len(s.Services))
 	s.marks = make(map[markKey]lvs.ServiceID)
-	s.reals = make(map[realKey]bool)
+	s.reals, s.tunnels = make(map[realKey]bool), make(map[realKey]bool)
 	for i := range s.Dests {
-		if d := &s.Dests[i]; d.Load != nil && !d.Removed && d.Method != lvs.MethodDR {
-			s.reals[s.realKey(d)] = true
+		d := &s.Dests[i]
+		switch {
+		case d.Load == nil || d.Removed:
+		case d.Method == lvs.MethodNAT:
+			s.reals[realKey{d.Addr, d.Port, s.Services[d.Service].Config.Key.Proto, d.V6}] = true
+		case d.Method == lvs.MethodTUN:
+			s.tunnels[tunnelKey(d)] = true
 		}
 	}
 	for i := range s.Services {
@@ -194,17 +200,13 @@ func (s *Snapshot) IndexServices() {
 	}
 }
 
-func (s *Snapshot) realKey(d *Dest) realKey {
-	k := realKey{addr: d.Addr, v6: d.V6}
-	switch {
-	case d.Method == lvs.MethodNAT:
-		k.port, k.proto = d.Port, s.Services[d.Service].Config.Key.Proto
-	case d.Tunnel.Type == lvs.TunnelGUE:
+func tunnelKey(d *Dest) realKey {
+	k := realKey{addr: d.Addr, v6: d.V6, proto: packet.ProtoIPIP}
+	switch d.Tunnel.Type {
+	case lvs.TunnelGUE:
 		k.port, k.proto = packet.WirePort(d.Tunnel.Port), packet.ProtoUDP
-	case d.Tunnel.Type == lvs.TunnelGRE:
+	case lvs.TunnelGRE:
 		k.proto = packet.ProtoGRE
-	default:
-		k.proto = packet.ProtoIPIP
 	}
 	return k
 }

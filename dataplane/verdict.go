@@ -22,6 +22,7 @@ const (
 	DropTooBig                       // larger than the next hop's MTU and no ICMP error was due
 	DropHeadroom                     // the frame's chunk has no room for the outer header
 	DropFragment                     // a fragment of a datagram that we cannot match
+	DropOptions                      // IPv4 options that make no sense, or a source route
 	DropICMP                         // ICMP that is neither an echo to a VIP nor one we answer
 	DropARP                          // ARP that asks for nothing of ours
 	DropAnswerLimit                  // an answer of our own was due but over the limit per second
@@ -61,7 +62,7 @@ func (v Verdict) IsDrop() bool { return v < TxDR || v > hold }
 var verdictNames = [NumVerdicts]string{
 	"drop_internal", "drop_not_ours", "drop_no_service", "drop_no_destination", "drop_removed",
 	"drop_table_full", "drop_no_route", "drop_neighbour", "drop_ttl", "drop_too_big", "drop_headroom",
-	"drop_fragment", "drop_icmp", "drop_arp", "drop_answer_limit",
+	"drop_fragment", "drop_options", "drop_icmp", "drop_arp", "drop_answer_limit",
 	"tx_dr", "tx_nat", "tx_nat_reply", "tx_tun", "tx_routed", "tx_arp", "tx_nd", "tx_echo",
 	"tx_icmp_error", "tx_reset", "gathered", "hold",
 }

@@ -61,9 +61,6 @@ func (n *Node) editSync(e *lvs.Edit) error {
 		n.daemons = slices.Delete(n.daemons, at, at+1)
 		return nil
 	}
-	if at >= 0 {
-		return &lvs.EditError{Op: e.Op, Errno: syscall.EEXIST}
-	}
 	mtu, ok := 0, false
 	for _, p := range n.network.Ports() {
 		if p.Name == e.Sync.Interface {
@@ -72,6 +69,9 @@ func (n *Node) editSync(e *lvs.Edit) error {
 	}
 	if !ok {
 		return &lvs.EditError{Op: e.Op, Errno: syscall.ENODEV}
+	}
+	if at >= 0 {
+		return &lvs.EditError{Op: e.Op, Errno: syscall.EEXIST}
 	}
 	n.daemons = append(n.daemons, withSyncDefaults(e.Sync, mtu))
 	slices.SortFunc(n.daemons, func(a, b lvs.SyncDaemon) int { return -compareRole(a, b) })

@@ -108,6 +108,11 @@ func (e *Edit) applyAt(services []Service, at int) ([]Service, error) {
 }
 
 func (e *Edit) applyDest(s *Service) error {
+	if e.Op != EditDelDest {
+		if err := e.checkDest(s); err != nil {
+			return err // before its existence is looked at, as in the kernel
+		}
+	}
 	d := slices.IndexFunc(s.Destinations, func(d Destination) bool { return d.AddrPort() == e.Dest.AddrPort() })
 	if e.Op == EditAddDest && d >= 0 {
 		return e.fail(syscall.EEXIST)
@@ -118,9 +123,6 @@ func (e *Edit) applyDest(s *Service) error {
 	if e.Op == EditDelDest {
 		s.Destinations = slices.Delete(slices.Clone(s.Destinations), d, d+1)
 		return nil
-	}
-	if err := e.checkDest(s); err != nil {
-		return err
 	}
 	if e.Op == EditSetDest {
 		s.Destinations = slices.Clone(s.Destinations)
