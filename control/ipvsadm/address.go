@@ -65,8 +65,11 @@ func parseHost(text string, names Names) (netip.Addr, bool) {
 }
 
 // inetAton is inet_aton(3): one to four numbers, decimal, octal or hexadecimal, the last of which
-// fills the rest of the address.
+// fills the rest of the address. What follows a blank does not count.
 func inetAton(text string) (a netip.Addr, ok bool) {
+	if i := strings.IndexAny(text, " \t\n\v\f\r"); i >= 0 {
+		text = text[:i]
+	}
 	parts := strings.Split(text, ".")
 	if len(parts) > 4 {
 		return a, false

@@ -65,11 +65,11 @@ func (f *fake) role(role string) int {
 
 func (f *fake) start(e *lvs.Edit) error {
 	d := e.Sync
-	if f.role(d.Role) >= 0 {
-		return &lvs.EditError{Op: e.Op, Errno: syscall.EEXIST}
-	}
 	if d.Interface != "s0" && d.Interface != "c0" && d.Interface != "lo" {
 		return &lvs.EditError{Op: e.Op, Errno: syscall.ENODEV}
+	}
+	if f.role(d.Role) >= 0 {
+		return &lvs.EditError{Op: e.Op, Errno: syscall.EEXIST}
 	}
 	if d.Group == "" {
 		d.Group = "224.0.0.81"
