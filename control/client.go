@@ -122,8 +122,14 @@ func (c *Client) refusal(resp *http.Response) error {
 	if err != nil || json.Unmarshal(bytes.TrimSpace(text), &f) != nil || f.Error == "" {
 		return c.notUlvs(fmt.Errorf("it answers %s", resp.Status))
 	}
-	return fmt.Errorf("ulvs refuses: %s", f.Error)
+	return &refusedError{f}
 }
+
+// refusedError is an answer that says why not.
+type refusedError struct{ failure }
+
+// Error returns the director's words.
+func (e *refusedError) Error() string { return "ulvs refuses: " + e.failure.Error }
 
 // explain says what to do about a call that got no answer.
 func (c *Client) explain(err error) error {

@@ -4,11 +4,16 @@
 // It owns the wire format (every JSON field carries its unit in its name, lists
 // are never null) and the socket's file. It does not know workers, tables or
 // configuration files: the director answers through Backend, and cmd/ulvs turns
-// answers into tables. In this version nothing can be changed through it.
+// answers into tables. What it changes, it changes as ipvsadm does, through Editor, and for root
+// only; package ipvsadm is that command's front end.
 //
 //	GET /v1/status
 //	GET /v1/services?protocol=&vip=
 //	GET /v1/conns?protocol=&client=&vip=&real_server=&state=&limit=   one JSON object per line
+//	GET /v1/ipvs/listing
+//	GET /v1/ipvs/conns                one ListedConn per line
+//	POST /v1/ipvs/edit                an lvs.Edit
+//	POST /v1/settings                 a Setting
 package control
 
 import (

@@ -86,19 +86,27 @@ func clear(path string) error {
 
 // peerPID returns the process that listens at the other end (SO_PEERCRED of a
 // connected socket is that of listen(2)), 0 if the kernel does not say.
-func peerPID(c net.Conn) (pid int) {
+func peerPID(c net.Conn) int {
+	if cred := peerCred(c); cred != nil {
+		return int(cred.Pid)
+	}
+	return 0
+}
+
+// peerCred returns who is at the other end, nil if the kernel does not say.
+func peerCred(c net.Conn) (cred *syscall.Ucred) {
 	unix, ok := c.(*net.UnixConn)
 	if !ok {
-		return 0
+		return nil
 	}
 	raw, err := unix.SyscallConn()
 	if err != nil {
-		return 0
+		return nil
 	}
 	_ = raw.Control(func(fd uintptr) {
-		if cred, err := syscall.GetsockoptUcred(int(fd), syscall.SOL_SOCKET, syscall.SO_PEERCRED); err == nil {
-			pid = int(cred.Pid)
+		if found, err := syscall.GetsockoptUcred(int(fd), syscall.SOL_SOCKET, syscall.SO_PEERCRED); err == nil {
+			cred = found
 		}
 	})
-	return pid
+	return cred
 }

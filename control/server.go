@@ -9,12 +9,13 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"syscall"
 	"time"
 )
 
 // Limits of the server.
 const (
-	maxRequestBytes = 64 << 10 // a body; requests of this version have none
+	maxRequestBytes = 64 << 10 // a body
 	maxHeaderBytes  = 16 << 10
 	requestTimeout  = 5 * time.Second // to send a request
 	answerTimeout   = 30 * time.Second
@@ -41,6 +42,7 @@ func NewServer(b Backend, log *slog.Logger) *Server {
 		WriteTimeout:      answerTimeout,
 		IdleTimeout:       answerTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
+		ConnContext:       withPeer,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 	return s
@@ -67,8 +69,9 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("GET /v1/services", s.services)
 	mux.HandleFunc("GET /v1/conns", s.conns)
 	for _, path := range []string{"/v1/status", "/v1/services", "/v1/conns"} {
-		mux.HandleFunc(path, s.wrongMethod)
+		mux.HandleFunc(path, s.onlyMethod(http.MethodGet))
 	}
+	s.routeIPVS(mux)
 	mux.HandleFunc("/", s.unknownPath)
 	return http.MaxBytesHandler(mux, maxRequestBytes)
 }
@@ -138,23 +141,31 @@ func (s *Server) stream(ctx context.Context, enc *json.Encoder, f ConnFilter) (e
 	return err
 }
 
-func (s *Server) wrongMethod(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Allow", http.MethodGet)
-	s.refuse(w, http.StatusMethodNotAllowed, fmt.Errorf("%.20s is not possible here; only GET is", r.Method))
+func (s *Server) onlyMethod(method string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Allow", method)
+		s.refuse(w, http.StatusMethodNotAllowed, fmt.Errorf("%.20s is not possible here; only %s is", r.Method, method))
+	}
 }
 
 func (s *Server) unknownPath(w http.ResponseWriter, r *http.Request) {
 	s.refuse(w, http.StatusNotFound,
-		fmt.Errorf("nothing at %.100q; there is /v1/status, /v1/services and /v1/conns", r.URL.Path))
+		fmt.Errorf("nothing at %.100q; there is /v1/status, /v1/services, /v1/conns, /v1/ipvs/listing, "+
+			"/v1/ipvs/conns, /v1/ipvs/edit and /v1/settings", r.URL.Path))
 }
 
 // failure is the JSON of every answer that is not 200.
 type failure struct {
 	Error string `json:"error"`
+	Errno int    `json:"errno,omitempty"` // what a kernel would answer
 }
 
 func (s *Server) refuse(w http.ResponseWriter, status int, err error) {
-	s.answer(w, status, failure{err.Error()})
+	s.answer(w, status, failure{Error: err.Error()})
+}
+
+func (s *Server) refuseErrno(w http.ResponseWriter, status int, err error, errno syscall.Errno) {
+	s.answer(w, status, failure{err.Error(), int(errno)})
 }
 
 func (s *Server) answer(w http.ResponseWriter, status int, v any) {
