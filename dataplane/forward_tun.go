@@ -1,6 +1,9 @@
 package dataplane
 
 import (
+	"encoding/binary"
+	"math/bits"
+
 	"ulvs/lvs"
 	"ulvs/packet"
 )
@@ -62,15 +65,32 @@ type outerFields struct{ proto, tos uint8 }
 
 // outer4 writes an IPv4 outer header over b, the whole outer packet. DF is the inner packet's (unless
 // pmtu_disc is off, or the inner one is IPv6); without it the packet gets an IP id of its own.
+// Everything is put together in little-endian words, the checksum from what they add to the
+// addresses' sum, which is the destination's.
 func (w *Worker) outer4(b []byte, p *packet.Parsed, d *Dest, o outerFields) {
-	fields := packet.IPv4Fields{
-		TOS: o.tos, TTL: p.TTL - 1, Proto: o.proto, TotalLen: uint16(len(b)),
-		DF: p.Flags&packet.FlagDF != 0 && w.snap.Settings.PMTUDisc != 0, Src: uint32(d.Source[0]), Dst: uint32(d.Addr[0]),
+	id, frag := uint32(0), uint32(wireDF)
+	if p.Flags&packet.FlagDF == 0 || w.snap.Settings.PMTUDisc == 0 {
+		id, frag = uint32(w.nextID()), 0
 	}
-	if !fields.DF {
-		fields.ID = w.nextID()
-	}
-	packet.IPv4(b[:packet.IPv4Len]).Encode(&fields)
+	first := 0x45 | uint32(o.tos)<<8
+	length := uint32(bits.ReverseBytes16(uint16(len(b))))
+	ttl := uint32(p.TTL-1) | uint32(o.proto)<<8
+	sum := d.addrSum + first + length + id + frag + ttl
+	sum = sum>>16 + sum&0xffff
+	sum = sum>>16 + sum&0xffff
+	h := b[:packet.IPv4Len]
+	binary.LittleEndian.PutUint32(h[0:], first|length<<16)
+	binary.LittleEndian.PutUint32(h[4:], id|frag<<16)
+	binary.LittleEndian.PutUint32(h[8:], ttl|^sum<<16)
+	binary.LittleEndian.PutUint64(h[12:], d.Source[0]|d.Addr[0]<<32)
+}
+
+// wireDF is the don't-fragment bit in a little-endian load of the fragment word.
+const wireDF = 0x0040
+
+// addrSum4 is the sum of the addresses of an IPv4 outer header.
+func addrSum4(src, dst uint64) uint32 {
+	return uint32(src&0xffff + src>>16&0xffff + dst&0xffff + dst>>16&0xffff)
 }
 
 // outer6 writes an IPv6 outer header (RFC 2473).

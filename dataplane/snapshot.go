@@ -89,6 +89,7 @@ type Dest struct {
 	Port     uint16    // real server's port as it lies in the packet; 0: the packet's own
 	Addr     [2]uint64 // real server's address as little-endian loads; IPv4 in the low half of [0]
 	Source   [2]uint64 // our address towards it, same form: what an outer header has as its source
+	addrSum  uint32    // of an IPv4 outer header
 	Load     *lvs.Load // nil in an unused slot
 	Service  lvs.ServiceID
 }
@@ -101,6 +102,7 @@ func NewDest(d *lvs.Destination, source netip.Addr) Dest {
 	}
 	if d.Method == lvs.MethodTUN {
 		out.Overhead, out.Tunnel = tunnelOverhead(d.Tunnel, d.Addr.Is6()), d.Tunnel
+		out.addrSum = addrSum4(out.Source[0], out.Addr[0])
 	}
 	return out
 }
