@@ -17,7 +17,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"ulvs/config"
 	"ulvs/test/lab"
 )
 
@@ -38,11 +37,17 @@ type app struct {
 
 func main() {
 	a := &app{out: os.Stdout, errOut: os.Stderr, run: runDirector}
+	if isIPVSAdm(os.Args[0]) {
+		os.Exit(a.ipvsadm(context.Background(), os.Args[1:], false))
+	}
 	os.Exit(a.main(context.Background(), os.Args[1:]))
 }
 
 // main runs one command line and returns its exit code.
 func (a *app) main(ctx context.Context, args []string) int {
+	if len(args) > 0 && args[0] == ipvsadmName {
+		return a.ipvsadm(ctx, args[1:], true)
+	}
 	root := a.root()
 	root.SetArgs(append([]string{}, args...)) // never nil, for which cobra takes os.Args
 	err := root.ExecuteContext(ctx)
@@ -79,6 +84,10 @@ func (a *app) commands() []*cobra.Command {
 		a.statusCommand(),
 		a.servicesCommand(),
 		a.connsCommand(),
+		a.ipvsadmCommand(),
+		a.procCommand(),
+		a.setCommand(),
+		a.settingsCommand(),
 		a.configCommand(),
 		lab.Command(),
 		a.versionCommand(),
@@ -97,7 +106,7 @@ func (a *app) root() *cobra.Command {
 	root.SetErr(a.errOut)
 	root.CompletionOptions.DisableDefaultCmd = true
 	flags := root.PersistentFlags()
-	flags.StringVar(&a.socket, "socket", config.DefaultControlSocket, "control socket of the running ulvs")
+	flags.StringVar(&a.socket, "socket", defaultSocket(), "control socket of the running ulvs")
 	flags.BoolVar(&a.json, "json", false, "print JSON")
 	cobra.EnableCommandSorting = false
 	for _, cmd := range a.commands() {
