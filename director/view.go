@@ -213,3 +213,10 @@ func connFlags(f conntrack.Flags) []string {
 }
 
 func macString(mac packet.MAC) string { return mac.String() }
+
+// ListedConns implements control.Editor.
+func (d *director) ListedConns(fn func(control.ListedConn) bool) {
+	d.Node.ListedConns(dataplane.TickOf(time.Since(d.started)), fn)
+}
+
+var _ control.Editor = (*director)(nil)
