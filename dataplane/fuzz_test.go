@@ -2,6 +2,7 @@ package dataplane
 
 import (
 	"encoding/binary"
+	"net/netip"
 	"testing"
 
 	"ulvs/conntrack"
@@ -20,6 +21,12 @@ func FuzzPipeline(f *testing.F) {
 	for _, h := range allHostile(f) {
 		f.Add(h.frame, goodFrames(f)["TCP"], uint8(1))
 	}
+	for _, c := range errorSeeds(f) {
+		f.Add(c[0], c[1], uint8(2))
+		f.Add(c[0], c[1], uint8(0))
+	}
+	parts := cutFrame(seg{src: client4, dst: vip4, proto: packet.ProtoUDP, payload: 300}.bytes(f), 160, 1)
+	f.Add(parts[0], parts[1], uint8(0))
 	b := hostileBed(f, 1)
 	f.Fuzz(func(t *testing.T, first, second []byte, ports uint8) {
 		b.tb = t
@@ -46,6 +53,22 @@ func FuzzPipeline(f *testing.F) {
 	})
 }
 
+// errorSeeds are pairs of a packet that starts a session and an error about what became of it.
+func errorSeeds(f *testing.F) (pairs [][2][]byte) {
+	router, client := netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("192.0.2.1")
+	for _, vip := range []string{vip4, "198.18.0.101:80", "198.18.0.102:80", "198.18.0.103:80"} {
+		b := hostileBed(f, 1)
+		syn := seg{src: client4, dst: vip, flags: packet.TCPSyn, payload: 9, df: true}.bytes(f)
+		there := b.one(0, syn, 1)[0].Data[14:]
+		back := seg{src: vip, dst: client4, flags: packet.TCPAck}.bytes(f)[14:54]
+		ap := netip.MustParseAddrPort(vip)
+		pairs = append(pairs, [2][]byte{syn, errorFrame(f, router, client, [2]uint8{3, 1}, there)},
+			[2][]byte{syn, errorFrame(f, router, netip.MustParseAddr("10.0.0.10"), [2]uint8{3, 4}, there)},
+			[2][]byte{syn, errorFrame(f, client, ap.Addr(), [2]uint8{11, 0}, back)})
+	}
+	return pairs
+}
+
 func (b *bed) oneFuzzed(frame []byte, port uint8) {
 	b.tb.Helper()
 	if !b.queue.Inject(port, frame) {
@@ -61,11 +84,11 @@ func (b *bed) oneFuzzed(frame []byte, port uint8) {
 			verdict = Verdict(v)
 		}
 	}
-	if verdict.IsTx() != (len(out) == 1) {
+	if verdict.IsTx() != (len(out) > 0) {
 		b.tb.Fatalf("%d frames came out with %s", len(out), verdict)
 	}
-	if len(out) == 1 {
-		b.rightFrame(frame, verdict, out[0].Port, out[0].Data)
+	for _, s := range out {
+		b.rightFrame(frame, verdict, s.Port, s.Data)
 	}
 }
 
@@ -80,10 +103,13 @@ func (b *bed) rightFrame(in []byte, v Verdict, port uint8, out []byte) {
 	if known := dst == routerMAC || dst[0] == 2 && dst[4] == 2; forwarded && !known {
 		b.tb.Errorf("%s: sent to %x, which is no neighbour", v, dst)
 	}
+	var p, q packet.Parsed
+	if packet.Parse(in, &q) == 0 && q.Flags&packet.FlagFragment != 0 {
+		return // what is whole or cut again: FuzzFragments
+	}
 	if v == TxTUN {
 		out = unwrap(b.tb, out)
 	}
-	var p, q packet.Parsed
 	if err := packet.Parse(out, &p); err != 0 && (err != packet.ErrLand || v != TxNAT) {
 		b.tb.Fatalf("%s: what came out is refused as %s\nin  %x\nout %x", v, err, in, out)
 	}
@@ -105,12 +131,19 @@ func (b *bed) rightFrame(in []byte, v Verdict, port uint8, out []byte) {
 func unwrap(tb testing.TB, out []byte) []byte {
 	tb.Helper()
 	var p packet.Parsed
-	if err := packet.Parse(out, &p); err != 0 || p.Kind != packet.KindOther {
+	if err := packet.Parse(out, &p); err != 0 || p.Kind != packet.KindOther && p.Proto != packet.ProtoUDP {
 		tb.Fatalf("the outer packet is refused as %s, kind %d: %x", err, p.Kind, out)
 	}
+	b := out[p.L4Off:]
+	switch p.Proto {
+	case packet.ProtoUDP:
+		b = b[packet.UDPLen+packet.GUELen:]
+	case packet.ProtoGRE:
+		b = b[packet.GRELen+packet.GREChecksumLen:]
+	}
 	inner := append([]byte(nil), out[:12]...)
-	inner = binary.BigEndian.AppendUint16(inner, map[uint8]uint16{4: 0x0800, 41: 0x86dd}[p.Proto])
-	return append(inner, out[p.L4Off:]...)
+	inner = binary.BigEndian.AppendUint16(inner, map[byte]uint16{4: 0x0800, 6: 0x86dd}[b[0]>>4])
+	return append(inner, b...)
 }
 
 // rightL4 verifies a checksum over everything, the slow way. True where there is none to verify.

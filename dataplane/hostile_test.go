@@ -21,8 +21,12 @@ func hostileBed(tb testing.TB, workers int) *bed {
 	nat := service("198.18.0.101:80", lvs.MethodNAT, "10.0.0.22:8080")
 	tun := service("198.18.0.102:80", lvs.MethodTUN, "10.0.0.23:80")
 	udp := serviceOf(lvs.ProtoUDP, vip4, lvs.MethodNAT, "10.0.0.24:80")
+	gue := service("198.18.0.103:80", lvs.MethodTUN, "10.0.0.25:80")
+	gue.Destinations[0].Tunnel = lvs.Tunnel{Type: lvs.TunnelGUE, Port: 6080, Checksum: lvs.TunnelChecksum}
+	gre := service("198.18.0.104:80", lvs.MethodTUN, "[fd00::26]:80")
+	gre.Destinations[0].Tunnel = lvs.Tunnel{Type: lvs.TunnelGRE, Checksum: lvs.TunnelChecksum}
 	return newBed(tb, bedOptions{heap: true, workers: workers},
-		service(vip4, lvs.MethodDR, "10.0.0.21:80"), nat, tun, udp, service(vip6, lvs.MethodDR, "[fd00::21]:80"),
+		service(vip4, lvs.MethodDR, "10.0.0.21:80"), nat, tun, udp, gue, gre, service(vip6, lvs.MethodDR, "[fd00::21]:80"),
 		service("[2001:db8:c::101]:80", lvs.MethodNAT, "[fd00::22]:8080"),
 		service("[2001:db8:c::102]:80", lvs.MethodTUN, "[fd00::23]:80"),
 		serviceOf(lvs.ProtoUDP, vip6, lvs.MethodNAT, "[fd00::24]:8080"))

@@ -1,6 +1,7 @@
 package dataplane
 
 import (
+	"fmt"
 	"net/netip"
 	"testing"
 	"time"
@@ -114,7 +115,7 @@ func TestATemplateOfARemovedRealServerIsReplacedAndItsCountsStayRight(t *testing
 	second.Persistence = 20 * time.Second
 	b.apply(second)
 	for i := range 3 {
-		s := seg{src: netip.AddrPortFrom(netip.MustParseAddr("192.0.2.1"), uint16(41000+i)).String(), dst: vip4, flags: packet.TCPSyn}
+		s := seg{src: fmt.Sprintf("192.0.2.1:%d", 41000+i), dst: vip4, flags: packet.TCPSyn}
 		if out := b.one(0, s.bytes(t), 1)[0]; packet.MAC(out.Data[:6]) != realMAC(22) {
 			t.Errorf("the client went to %x, want the real server that is left", out.Data[:6])
 		}
