@@ -42,6 +42,7 @@ const (
 	FlagSynced                      // came from a peer director
 	FlagSeenReply                   // the dataplane's: a packet of the real server passed
 	FlagUnlinked                    // a template that Unlink made unfindable
+	FlagBypass                      // has no destination: routed to where the client wanted (cache_bypass)
 )
 
 // Entry is one conn. Its first 64 bytes are the same for both families; an IPv6 entry is an

@@ -98,6 +98,10 @@ func (w *Worker) request(f *packet.Frame, p *packet.Parsed, s session) Verdict {
 // expire_nodest_conn scheduled anew.
 func (w *Worker) orphan(f *packet.Frame, p *packet.Parsed, s session) Verdict {
 	ref, e := s.ref, s.e
+	if s.meta.Flags()&conntrack.FlagBypass != 0 {
+		w.track(e, p, s.meta.State(), conntrack.InputOnly)
+		return w.forwardRouted(f, p)
+	}
 	if w.snap.Settings.ExpireNodestConn == 0 {
 		return DropRemoved
 	}

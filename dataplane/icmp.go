@@ -67,6 +67,9 @@ func (w *Worker) relay(f *packet.Frame, p *packet.Parsed) Verdict {
 	}
 	key := swapped(inner)
 	ref := w.conns.FindKey(&key)
+	if ref == 0 && w.snap.Settings.ScheduleICMP != 0 {
+		ref = w.scheduleICMP(f, &key)
+	}
 	if ref == 0 {
 		return w.strayICMP(f, p)
 	}
@@ -80,6 +83,24 @@ func (w *Worker) relay(f *packet.Frame, p *packet.Parsed) Verdict {
 		return w.relayOut(f, p, e)
 	}
 	return w.relayIn(f, p, e)
+}
+
+// scheduleICMP makes the session that an error about an unknown one belongs to (schedule_icmp), so that of
+// several directors behind one anycast address any may get the error; 0 if it is about no service.
+func (w *Worker) scheduleICMP(f *packet.Frame, key *conntrack.Key) conntrack.Ref {
+	p := &packet.Parsed{Addr: key.Addr, L4: key.L4, Kind: packet.KindFlow, Proto: w.inner.Proto, Flags: w.inner.Flags}
+	id := w.service(f, p)
+	if id == 0 {
+		return 0
+	}
+	svc := &w.snap.Services[id]
+	dest, template := w.pick(p, svc)
+	d := w.dest(uint32(dest))
+	if d == nil {
+		return 0
+	}
+	ref, _ := w.insert(p, newSession{svc, d, dest, template})
+	return ref
 }
 
 // swapped is the key of the quoted packet's other direction: the one in which the session is

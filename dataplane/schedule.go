@@ -48,7 +48,7 @@ func (w *Worker) schedule(f *packet.Frame, p *packet.Parsed, svc *Service) Verdi
 	id, template := w.pick(p, svc)
 	d := w.dest(uint32(id))
 	if d == nil {
-		return w.noDestination(f, p)
+		return w.leave(f, p, svc)
 	}
 	ref, result := w.insert(p, newSession{svc, d, id, template})
 	if result == conntrack.Full {
@@ -60,6 +60,23 @@ func (w *Worker) schedule(f *packet.Frame, p *packet.Parsed, svc *Service) Verdi
 		w.expire(ref, s.e)
 	}
 	return v
+}
+
+// leave handles a packet that no real server could take (ip_vs_leave): with cache_bypass one of a mark's
+// service goes on to the address that the client wanted, if that is not ours.
+func (w *Worker) leave(f *packet.Frame, p *packet.Parsed, svc *Service) Verdict {
+	if w.snap.Settings.CacheBypass == 0 || svc.Config.Key.Mark == 0 || w.snap.VIPs[p.Dst()] {
+		return w.noDestination(f, p)
+	}
+	spec := conntrack.Spec{
+		Key: flowKey(p), Service: uint32(svc.Config.ID), State: firstState(p),
+		Flags: conntrack.FlagBypass | conntrack.FlagNoOutput,
+	}
+	spec.Timeout = w.snap.Timeouts.Of(spec.State)
+	if _, result := w.conns.Insert(&spec, w.now); result == conntrack.Full {
+		return DropTableFull
+	}
+	return w.forwardRouted(f, p)
 }
 
 // pick chooses the destination, by template where the service is persistent.
