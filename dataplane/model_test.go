@@ -2,6 +2,7 @@ package dataplane
 
 import (
 	"encoding/json"
+	"maps"
 	"net/netip"
 	"os"
 	"slices"
@@ -56,6 +57,7 @@ type model struct {
 	services  map[mFlow]*mService // by VIP and protocol, no client
 	sessions  map[mFlow]*mSession
 	templates map[mFlow]*mTemplate // by masked client with port 0
+	discarded map[*mTemplate]mFlow // no longer followed, but sessions hang on them
 	vectors   tcpVectors
 	total     DestStats // without bytes
 }
@@ -69,7 +71,7 @@ type tcpVectors struct {
 func newModel(tb testing.TB, now conntrack.Tick) *model {
 	m := &model{
 		tb: tb, now: now, services: map[mFlow]*mService{}, sessions: map[mFlow]*mSession{},
-		templates: map[mFlow]*mTemplate{},
+		templates: map[mFlow]*mTemplate{}, discarded: map[*mTemplate]mFlow{},
 	}
 	text, err := os.ReadFile("../conntrack/testdata/tcp_states.json")
 	if err != nil {
@@ -144,7 +146,9 @@ func (m *model) request(f mFlow, flags uint8) wish {
 		}
 		return wish{verdict: TxReset}
 	}
-	if t := m.template(f); t != nil && svc.dests[t.dest].configured {
+	if t := m.template(f); t != nil && !svc.dests[t.dest].configured {
+		m.discard(f, t)
+	} else if t != nil {
 		return wish{verdict: forwards[svc.method], dest: t.dest, fresh: true}
 	}
 	for _, d := range svc.dests {
@@ -174,6 +178,16 @@ func (m *model) template(f mFlow) *mTemplate {
 		return nil
 	}
 	return m.templates[m.templateKey(f)]
+}
+
+// discard takes a template out of the way, as long as sessions hang on it.
+func (m *model) discard(f mFlow, t *mTemplate) {
+	delete(m.templates, m.templateKey(f))
+	if t.sessions > 0 {
+		m.discarded[t] = m.templateKey(f)
+		return
+	}
+	m.service(f).dests[t.dest].persist--
 }
 
 // forwarded records that a client's packet went to dest.
@@ -208,7 +222,7 @@ func (m *model) start(f mFlow, dest netip.AddrPort) *mSession {
 	}
 	if svc.persist != 0 {
 		t := m.template(f)
-		if t == nil || !svc.dests[t.dest].configured {
+		if t == nil {
 			t = &mTemplate{dest: dest, timeout: svc.persist}
 			m.templates[m.templateKey(f)] = t
 			d.persist++
@@ -265,9 +279,9 @@ func (m *model) replied(f mFlow, flags uint8) {
 	m.total.OutPackets++
 }
 
-// tick moves the clock on by one; templateLives is asked where the order of the sweep
-// within one tick decides.
-func (m *model) tick(templateLives func(mFlow) bool) {
+// tick moves the clock on by one; renewed is asked where the order of the sweep within one
+// tick decides.
+func (m *model) tick(renewed func(mFlow, *mTemplate) bool) {
 	m.now++
 	held := map[*mTemplate]bool{}
 	for f, s := range m.sessions {
@@ -276,15 +290,17 @@ func (m *model) tick(templateLives func(mFlow) bool) {
 			m.remove(f, s)
 		}
 	}
-	for f, t := range m.templates {
+	over := func(f mFlow, t *mTemplate) bool {
 		if t.seen+t.timeout > m.now {
-			continue
+			return false
 		}
-		if t.sessions > 0 || held[t] && templateLives(f) {
+		if t.sessions > 0 || held[t] && renewed(f, t) {
 			t.seen, t.timeout = m.now, 60*conntrack.TicksPerSecond
-			continue
+			return false
 		}
-		delete(m.templates, f)
 		m.service(f).dests[t.dest].persist--
+		return true
 	}
+	maps.DeleteFunc(m.templates, over)
+	maps.DeleteFunc(m.discarded, func(t *mTemplate, f mFlow) bool { return over(f, t) })
 }

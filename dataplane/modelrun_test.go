@@ -221,18 +221,17 @@ func (w *world) passTime(ticks int) {
 	for range ticks {
 		w.now++
 		w.worker.Sweep(w.now)
-		w.m.tick(func(f mFlow) (lives bool) {
-			w.table.Walk(func(_ conntrack.Ref, _ *conntrack.Entry, i conntrack.Info) bool {
-				lives = lives || i.Flags&conntrack.FlagTemplate != 0 && i.Client == f.client && i.VIP == f.vip
-				return !lives
+		w.m.tick(func(f mFlow, t *mTemplate) bool {
+			return slices.ContainsFunc(w.sessions(), func(i conntrack.Info) bool {
+				return i.Flags&conntrack.FlagTemplate != 0 && i.Client == f.client && i.VIP == f.vip &&
+					i.Dest == t.dest && i.Seen == w.now
 			})
-			return lives
 		})
 	}
 }
 
 // edit changes one real server: its weight, its threshold, or whether it is there at all.
-// The persistent services keep theirs, and each service keeps one.
+// Each service keeps one.
 func (w *world) edit() {
 	w.config = slices.Clone(w.config)
 	s := &w.config[w.rng.IntN(len(w.config))]
@@ -244,7 +243,6 @@ func (w *world) edit() {
 		d.Weight = int32(w.rng.IntN(3))
 	case n == 2:
 		d.Upper = uint32(w.rng.IntN(6))
-	case s.Persistence != 0:
 	case n == 3 && len(s.Destinations) > 1:
 		s.Destinations = slices.Delete(s.Destinations, i, i+1)
 	default:
@@ -269,14 +267,12 @@ func (w *world) comeBack(s *lvs.Service) {
 // compare holds the table and the counts against the model's.
 func (w *world) compare() {
 	w.tb.Helper()
-	found := 0
-	w.table.Walk(func(_ conntrack.Ref, _ *conntrack.Entry, i conntrack.Info) bool {
-		found++
+	found := w.sessions()
+	for _, i := range found {
 		w.compareEntry(i)
-		return true
-	})
-	if want := len(w.m.sessions) + len(w.m.templates); found != want {
-		w.tb.Errorf("the table has %d entries, the model %d", found, want)
+	}
+	if want := len(w.m.sessions) + len(w.m.templates) + len(w.m.discarded); len(found) != want {
+		w.tb.Errorf("the table has %d entries, the model %d", len(found), want)
 	}
 	var total DestStats
 	for id, d := range w.services.Destinations {
@@ -299,9 +295,16 @@ func (w *world) compareEntry(i conntrack.Info) {
 	w.tb.Helper()
 	f := mFlow{i.Client, i.VIP, i.Proto}
 	if i.Flags&conntrack.FlagTemplate != 0 {
-		t := w.m.templates[f]
-		if t == nil || t.dest != i.Dest || t.sessions != i.Controlled || t.seen+t.timeout-w.now != i.Expires(w.now) {
-			w.tb.Errorf("template %v at %d: %+v, the model %+v", f, w.now, i, t)
+		is := func(t *mTemplate) bool {
+			return t.dest == i.Dest && t.sessions == i.Controlled && t.seen+t.timeout-w.now == i.Expires(w.now)
+		}
+		t, known := w.m.templates[f]
+		known = known && is(t)
+		for old, key := range w.m.discarded {
+			known = known || key == f && is(old)
+		}
+		if !known {
+			w.tb.Errorf("template %v at %d: %+v, the model %+v and %+v", f, w.now, i, t, w.m.discarded)
 		}
 		return
 	}
