@@ -36,6 +36,9 @@ type Setting struct {
 	Value int    `json:"value"`
 }
 
+// SettingNames returns the names of all settings, sorted.
+func SettingNames() []string { return lvs.SettingNames() }
+
 // errNoEditor is the answer of a director that cannot be changed.
 var errNoEditor = errors.New("this director cannot be changed while it runs")
 

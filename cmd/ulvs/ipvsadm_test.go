@@ -70,7 +70,8 @@ func TestIPVSAdmEditsTheRunningDirector(t *testing.T) {
 		{"proc ip_vs_conn", "Pro FromIP   FPrt ToIP     TPrt DestIP   DPrt State       Expires PEName PEData\n" +
 			"TCP C0000201 03E8 0A000001 0050 0A010001 0050 FIN_WAIT         61\n", 0},
 		{"set net.ipv4.vs.sloppy_tcp 1", "", 0},
-		{"set sloppy_tcp 2", "ulvs: set: sloppy_tcp = 2: want 0 to 1\nSee: ulvs help\n", exitUsage},
+		{"set sloppy_tcp 2", "ulvs: ulvs refuses: sloppy_tcp = 2: want 0 to 1\n", exitFailed},
+		{"set sloppy_tcp x", "ulvs: set: \"x\" is no number\nSee: ulvs help\n", exitUsage},
 		{"set sloppy_tcp", "ulvs: set takes NAME and VALUE, 1 given; call it as: ulvs set NAME VALUE [flags]\n" +
 			"See: ulvs help\n", exitUsage},
 		{"proc meminfo", "ulvs: \"meminfo\": no such file; there are ip_vs, ip_vs_conn, ip_vs_conn_sync, ip_vs_stats, " +

@@ -10,7 +10,6 @@ import (
 
 	"ulvs/control"
 	"ulvs/control/ipvsadm"
-	"ulvs/lvs"
 )
 
 // settingPrefix is where a kernel has the settings.
@@ -42,9 +41,6 @@ func (a *app) setCommand() *cobra.Command {
 			if err != nil {
 				return misuse{fmt.Errorf("set: %.100q is no number", args[1])}
 			}
-			if err := new(lvs.Settings).Set(name, value); err != nil {
-				return misuse{fmt.Errorf("set: %w", err)}
-			}
 			return control.NewClient(a.socket).SetSetting(cmd.Context(), name, value)
 		},
 	}
@@ -61,7 +57,7 @@ func (a *app) settingsCommand() *cobra.Command {
 				return err
 			}
 			values := map[string]int{}
-			for _, name := range lvs.SettingNames() {
+			for _, name := range control.SettingNames() {
 				values[name], _ = l.Settings.Get(name)
 				if !a.json {
 					fmt.Fprintf(a.out, "%s%s = %d\n", settingPrefix, name, values[name])

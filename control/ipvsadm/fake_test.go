@@ -18,7 +18,14 @@ type fake struct {
 	timeouts [3]int
 	daemons  []lvs.SyncDaemon
 	conns    []control.ListedConn
-	down     error // every call's answer, if not nil
+	counts   map[string]counts // by "TCP 192.0.2.1:80" or that and " 10.0.0.1:80"
+	down     error             // every call's answer, if not nil
+}
+
+// counts are what a listing shows of a service or a real server.
+type counts struct {
+	active, inactive, persistent int
+	control.Counters
 }
 
 func newFake() *fake { return &fake{timeouts: [3]int{900, 120, 300}} }
@@ -108,14 +115,22 @@ func (f *fake) stop(e *lvs.Edit) error {
 func (f *fake) Listing() (control.Listing, error) {
 	l := control.Listing{Size: 4096, Timeouts: f.timeouts, Daemons: f.daemons, Settings: lvs.DefaultSettings()}
 	for _, s := range f.services {
-		ls := control.ListedService{Service: s}
+		name := nameOf(&s.Key)
+		ls := control.ListedService{Service: s, Counters: f.counts[name].Counters}
 		for _, d := range s.Destinations {
-			ls.Destinations = append(ls.Destinations, control.ListedDestination{Destination: d})
+			c := f.counts[name+" "+d.AddrPort().String()]
+			ls.Destinations = append(ls.Destinations, control.ListedDestination{Destination: d, Active: c.active,
+				Inactive: c.inactive, Persistent: c.persistent, Counters: c.Counters})
 		}
 		ls.Service.Destinations = nil
 		l.Services = append(l.Services, ls)
 	}
 	return l, f.down
+}
+
+func nameOf(k *lvs.ServiceKey) string {
+	r := runner{names: recordedNames}
+	return strings.Join(strings.Fields(r.serviceName(k, style{given: setOf(tagNumeric)})), " ")
 }
 
 func (f *fake) Conns(fn func(control.ListedConn) bool) error {

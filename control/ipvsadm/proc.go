@@ -179,6 +179,9 @@ func procSysctl(w *bufio.Writer, l *control.Listing) {
 		values[name] = value
 	}
 	for _, name := range lvs.SettingNames() {
+		if name == "kernel_quirks" {
+			continue // ours, unknown to a kernel
+		}
 		n, _ := l.Settings.Get(name)
 		values[name] = fmt.Sprint(n)
 	}

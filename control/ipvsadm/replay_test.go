@@ -79,6 +79,9 @@ func TestEveryRecordedCommandPrintsWhatTheOriginalPrints(t *testing.T) {
 	for _, path := range files {
 		t.Run(filepath.Base(path), func(t *testing.T) {
 			b := newFake()
+			b.counts = map[string]counts{ // errors.txt has sessions
+				"TCP 10.0.0.1:80 10.1.0.1:8080": {active: 1}, "TCP 10.0.0.1:80 10.1.0.2:80": {active: 2},
+			}
 			for _, s := range steps(t, path) {
 				var got call
 				for _, args := range s.calls {
