@@ -26,7 +26,7 @@ func (h *Handle) Advance(now Tick, budget int, s Sweeper) {
 	t.v6.help(&h.v6.cache, splitsPerAdvance)
 	w := sweep{h: h, now: now, by: s}
 	w.gone, _ = s.(Goner)
-	for budget = min(budget, t.Span()); budget > 0; budget -= sweepChunk {
+	for budget = min(budget, t.Span()+2); budget > 0; budget -= sweepChunk {
 		n4, n6 := uint64(t.v4.high.Load()), uint64(t.v6.high.Load())
 		at := t.claim(n4 + n6)
 		end := at + sweepChunk

@@ -44,10 +44,21 @@ func (w *Worker) other(f *packet.Frame, p *packet.Parsed) Verdict {
 	return DropNotOurs
 }
 
+// turn sends a frame back where it came from, from the port's own address: what came may have been
+// for everybody.
+func (w *Worker) turn(f *packet.Frame) {
+	e := packet.Ethernet(f.Bytes())
+	e.SetDst(e.Src())
+	e.SetSrc(w.snap.Ports[f.Port].MAC)
+}
+
 // echo4 answers an echo request, in place.
 func (w *Worker) echo4(f *packet.Frame, p *packet.Parsed) Verdict {
 	b := f.Bytes()
-	packet.Ethernet(b).SwapMACs()
+	if !packet.ICMP(b[p.L4Off : int(p.L3Off)+int(p.TotalLen)]).ChecksumOK() {
+		return DropICMP
+	}
+	w.turn(f)
 	ip := packet.IPv4(b[p.L3Off:])
 	src := ip.SrcWire()
 	ip.SetSrcWire(ip.DstWire())
@@ -61,15 +72,19 @@ func (w *Worker) echo4(f *packet.Frame, p *packet.Parsed) Verdict {
 }
 
 // echo6 does the same for IPv6.
-func echo6(f *packet.Frame, p *packet.Parsed) Verdict {
+func (w *Worker) echo6(f *packet.Frame, p *packet.Parsed) Verdict {
 	b := f.Bytes()
-	packet.Ethernet(b).SwapMACs()
+	m := packet.ICMPv6(b[p.L4Off : int(p.L3Off)+int(p.TotalLen)])
+	if !m.ChecksumOK(p.PseudoSum(len(m))) || p.Addr[0]|p.Addr[1] == 0 {
+		return DropICMP
+	}
+	w.turn(f)
 	ip := packet.IPv6(b[p.L3Off:])
 	src := ip.SrcWire()
 	ip.SetSrcWire(ip.DstWire())
 	ip.SetDstWire(src)
 	ip.SetHopLimit(ownTTL)
-	packet.ICMPv6(b[p.L4Off:]).ChangeType(packet.ICMPv6EchoReply)
+	m.ChangeType(packet.ICMPv6EchoReply)
 	return TxEcho
 }
 
@@ -82,8 +97,9 @@ func (w *Worker) arp(f *packet.Frame, p *packet.Parsed) Verdict {
 		return DropARP
 	}
 	mac, own := a.SenderMAC(), packet.MAC(w.snap.Ports[f.Port].MAC)
-	if a.SenderIP() != 0 { // a probe (RFC 5227) tells nothing of itself
-		w.learn(heard{HopKey{Port: f.Port, VLAN: p.VLAN & 0xfff, Addr: packet.AddrV4(a.SenderIP())}, mac})
+	// A probe (RFC 5227) tells nothing of itself, and who claims a VIP is no neighbour to learn.
+	if sender := packet.AddrV4(a.SenderIP()); a.SenderIP() != 0 && !w.snap.VIPs[sender] {
+		w.learn(heard{HopKey{Port: f.Port, VLAN: p.VLAN & 0xfff, Addr: sender}, mac})
 	}
 	a.Encode(&packet.ARPFields{
 		Op: packet.ARPReply, SenderMAC: own, SenderIP: a.TargetIP(), TargetMAC: mac, TargetIP: a.SenderIP(),

@@ -70,6 +70,9 @@ const (
 
 // icmpError turns the frame into an ICMP error about itself and sends it back where it came from.
 func (w *Worker) icmpError(f *packet.Frame, p *packet.Parsed, e ownError) Verdict {
+	if w.toMany(f) {
+		return e.otherwise
+	}
 	if !w.answers.take(w.now) {
 		return DropAnswerLimit
 	}
@@ -85,9 +88,9 @@ func (w *Worker) icmpError(f *packet.Frame, p *packet.Parsed, e ownError) Verdic
 	if start < 0 {
 		return e.otherwise
 	}
+	w.turn(f)
 	copy(f.Buf[start:start+l2], f.Buf[f.Off:])
 	b := f.Buf[start : start+l2+min(int(p.TotalLen)+head, most)]
-	packet.Ethernet(b).SwapMACs()
 	if p.V6() {
 		w.ownError6(f, b[l2:], p, e)
 	} else {
@@ -119,6 +122,10 @@ func (w *Worker) ownError6(f *packet.Frame, b []byte, p *packet.Parsed, e ownErr
 	m.UpdateChecksum(pseudo6(&h))
 }
 
+// toMany reports whether a frame was for a group: it is never answered by an error or a reset
+// (RFC 1122 section 3.2.2).
+func (w *Worker) toMany(f *packet.Frame) bool { return f.Bytes()[0]&1 != 0 }
+
 // errorSource is the source address of an error about p, in wire words.
 func (w *Worker) errorSource(f *packet.Frame, p *packet.Parsed, e ownError) [2]uint64 {
 	port := &w.snap.Ports[f.Port]
@@ -143,7 +150,7 @@ func isError(icmpType uint8, p *packet.Parsed) bool {
 // reset answers a TCP segment that belongs to nothing, as the stack of a host with the VIP
 // would (RFC 9293 section 3.10.7.1).
 func (w *Worker) reset(f *packet.Frame, p *packet.Parsed) Verdict {
-	if p.TCPFlags&packet.TCPRst != 0 {
+	if p.TCPFlags&packet.TCPRst != 0 || w.toMany(f) {
 		return DropNoService
 	}
 	if !w.answers.take(w.now) {
@@ -151,7 +158,7 @@ func (w *Worker) reset(f *packet.Frame, p *packet.Parsed) Verdict {
 	}
 	b := f.Bytes()
 	fields := resetOf(packet.TCP(b[p.L4Off : int(p.L3Off)+int(p.TotalLen)]))
-	packet.Ethernet(b).SwapMACs()
+	w.turn(f)
 	ip := b[p.L3Off:]
 	n := packet.IPv4Len
 	if p.V6() {

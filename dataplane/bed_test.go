@@ -180,7 +180,7 @@ func (b *bed) dest(d *lvs.Destination) Dest {
 func (b *bed) send(port uint8, frames ...[]byte) []memqueue.Sent {
 	b.tb.Helper()
 	for _, f := range frames {
-		if !b.queue.Inject(port, f) {
+		if !b.queue.Inject(port, forPort(port, f)) {
 			b.tb.Fatal("the frame pool is empty")
 		}
 	}
@@ -238,4 +238,19 @@ func serviceOf(proto uint8, vip string, method lvs.Method, reals ...string) lvs.
 		s.Destinations = append([]lvs.Destination{d}, s.Destinations...)
 	}
 	return s
+}
+
+// forPort addresses a frame that is for one of our ports to the one it arrives on.
+func forPort(port uint8, frame []byte) []byte {
+	if len(frame) < 6 || int(port) >= len(portMACs) {
+		return frame
+	}
+	for _, mac := range portMACs {
+		if [6]byte(frame[:6]) == mac {
+			out := append([]byte(nil), frame...)
+			copy(out, portMACs[port][:])
+			return out
+		}
+	}
+	return frame
 }

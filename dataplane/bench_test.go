@@ -52,7 +52,7 @@ func newGenQueue(tb testing.TB, flows int) *genQueue {
 	}
 	for side, s := range []seg{
 		{src: "0.0.0.0:1", dst: benchVIP.String(), flags: packet.TCPAck, payload: 10},
-		{src: benchReal.String(), dst: "0.0.0.0:1", flags: packet.TCPAck, payload: 10},
+		{src: benchReal.String(), dst: "0.0.0.0:1", flags: packet.TCPAck, payload: 10, dstMAC: portMACs[1]},
 		{src: "0.0.0.0:1", dst: benchVIP.String(), flags: packet.TCPSyn, payload: 10},
 	} {
 		q.templates[side] = [64]byte(s.bytes(tb))

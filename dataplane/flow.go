@@ -13,14 +13,18 @@ func (w *Worker) flow(f *packet.Frame, p *packet.Parsed, ref conntrack.Ref) Verd
 	}
 	e := w.table.Entry(ref)
 	m := e.Meta()
-	if !m.Live() || e.Expired(w.now) || p.TCPFlags&packet.TCPSyn != 0 && w.renews(p, e) {
+	if !m.Live() || e.Expired(w.now) || !ref.Reply() && p.TCPFlags&packet.TCPSyn != 0 && w.renews(p, e) {
 		w.expire(ref, e)
 		return w.miss(f, p)
 	}
 	if ref.Reply() {
 		return w.reply(f, p, e)
 	}
-	return w.request(f, p, session{ref, e, m})
+	s := session{ref, e, m}
+	if m.Flags()&conntrack.FlagOnePacket != 0 {
+		return w.onePacket(s, w.request(f, p, s)) // it was held
+	}
+	return w.request(f, p, s)
 }
 
 // session is a live session as a packet found it.
@@ -90,6 +94,14 @@ func (w *Worker) request(f *packet.Frame, p *packet.Parsed, s session) Verdict {
 	if v == TxICMPError && d.Method != lvs.MethodNAT {
 		// The kernel sees its own error pass as the session's reply and counts it (ip_vs_out_icmp).
 		w.stats.out(id, f.Len-p.L3Off)
+	}
+	return v
+}
+
+// onePacket ends a session of one-packet scheduling when its packet has gone.
+func (w *Worker) onePacket(s session, v Verdict) Verdict {
+	if v != hold {
+		w.expire(s.ref, s.e)
 	}
 	return v
 }

@@ -148,7 +148,7 @@ func TestManyDatagramsInOneBatchLeaveByTheirOwnPorts(t *testing.T) {
 			b.queue.Inject(0, f)
 		}
 		for _, f := range cutFrame(back.bytes(t), 600, 2*id+1) {
-			b.queue.Inject(1, f)
+			b.queue.Inject(1, forPort(1, f))
 		}
 	}
 	ports := [2]int{}

@@ -71,7 +71,7 @@ func errorSeeds(f *testing.F) (pairs [][2][]byte) {
 
 func (b *bed) oneFuzzed(frame []byte, port uint8) {
 	b.tb.Helper()
-	if !b.queue.Inject(port, frame) {
+	if !b.queue.Inject(port, forPort(port, frame)) {
 		return // longer than a chunk
 	}
 	before := b.worker.stats.verdicts

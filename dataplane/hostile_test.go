@@ -287,7 +287,8 @@ func TestFramesOfRandomBytesAndOfRandomDamageAreAllAccountedFor(t *testing.T) {
 			if rng.IntN(2) == 0 {
 				f = mend(f)
 			}
-			b.queue.Inject(uint8(rng.IntN(2)), f)
+			port := uint8(rng.IntN(2))
+			b.queue.Inject(port, forPort(port, f))
 		}
 		b.send(0)
 		b.now++

@@ -37,7 +37,7 @@ func (w *Worker) icmp6(f *packet.Frame, p *packet.Parsed) Verdict {
 	case m.Type() == packet.ICMPv6NeighborSolicit:
 		return w.solicitation(f, p)
 	case m.Type() == packet.ICMPv6EchoRequest && w.snap.VIPs[p.Dst()]:
-		return echo6(f, p)
+		return w.echo6(f, p)
 	case m.IsError():
 		return w.relay(f, p)
 	}

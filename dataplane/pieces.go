@@ -23,16 +23,20 @@ func (w *Worker) cut(f *packet.Frame, v Verdict, mtu uint16) Verdict {
 	if binary.BigEndian.Uint16(b[12:]) == packet.EtherTypeVLAN {
 		n = vlanHeaderLen
 	}
-	ok := false
+	ok, before := false, w.nPieces
 	if b[n]>>4 == 4 {
 		ok = w.cut4(b, n, mtu, f.Port)
 	} else {
 		ok = w.cut6(b, n, mtu, f.Port)
 	}
-	if !ok {
-		return DropTooBig
+	if ok {
+		return v | inPieces
 	}
-	return v | inPieces
+	if w.nPieces > before { // a datagram with a hole is of no use
+		w.queue.Release(w.pieces[before:w.nPieces])
+		w.nPieces = before
+	}
+	return DropTooBig
 }
 
 // cut4 cuts an IPv4 packet (RFC 791 section 3.2): whole eights of payload to each fragment, the header

@@ -56,8 +56,8 @@ func (w *Worker) schedule(f *packet.Frame, p *packet.Parsed, svc *Service) Verdi
 	}
 	s := w.session(ref)
 	v := w.request(f, p, s)
-	if svc.Config.OnePacket && v != hold && result == conntrack.Inserted {
-		w.expire(ref, s.e)
+	if svc.Config.OnePacket && result == conntrack.Inserted {
+		return w.onePacket(s, v)
 	}
 	return v
 }

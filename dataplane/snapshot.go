@@ -75,6 +75,8 @@ type Port struct {
 	MTU  uint16
 	IPv4 netip.Addr // its primary addresses, for errors about packets that are not for a VIP
 	IPv6 netip.Addr
+
+	wireMAC uint64 // MAC as a little-endian load; set by IndexServices
 }
 
 // Dest is what forwarding needs of a destination.
@@ -167,9 +169,14 @@ type key6 struct {
 	l4   uint32 // port in wire order, protocol << 16
 }
 
-// IndexServices builds the look-up of services by packet. Call it once, before the
+// IndexServices builds what workers look up by packet. Call it once, before the
 // snapshot is stored.
 func (s *Snapshot) IndexServices() {
+	for i := range s.Ports {
+		var b [8]byte
+		copy(b[:], s.Ports[i].MAC[:])
+		s.Ports[i].wireMAC = binary.LittleEndian.Uint64(b[:])
+	}
 	s.flow6 = make(map[key6]lvs.ServiceID)
 	s.flow4 = newFlowIndex(len(s.Services))
 	s.marks = make(map[markKey]lvs.ServiceID)

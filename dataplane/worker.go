@@ -1,6 +1,7 @@
 package dataplane
 
 import (
+	"encoding/binary"
 	"sync/atomic"
 
 	"ulvs/conntrack"
@@ -49,6 +50,8 @@ type Worker struct {
 	nTx, nFree   int
 	held         [holdLimit]heldFrame
 	nHeld        int
+	until        [BatchSize]conntrack.Tick // of the frames that are being retried
+	retrying     bool
 	heldSeen     uint64 // snapshot generation that the held frames were last tried with
 	sweepDebt    int
 	swept        conntrack.Tick
@@ -140,6 +143,10 @@ func (w *Worker) parse(frames []packet.Frame) {
 			w.verdicts[i] = ParseVerdict(err)
 			continue
 		}
+		if w.others(&frames[i]) {
+			w.verdicts[i] = DropOtherHost
+			continue
+		}
 		if p.Kind != packet.KindFlow || p.Flags&packet.FlagFragment != 0 {
 			w.verdicts[i] = w.other(&frames[i], p)
 			continue
@@ -152,6 +159,16 @@ func (w *Worker) parse(frames []packet.Frame) {
 		v.n++
 	}
 }
+
+// others reports whether a frame is for another host: a switch that floods, or a port in promiscuous
+// mode. Forwarding it would double the packet.
+func (w *Worker) others(f *packet.Frame) bool {
+	dst := binary.LittleEndian.Uint64(f.Buf[f.Off:]) & macMask
+	return dst&1 == 0 && dst != w.snap.Ports[f.Port].wireMAC
+}
+
+// macMask takes a frame's first six bytes out of a little-endian load of eight.
+const macMask = 1<<48 - 1
 
 func (w *Worker) flows(frames []packet.Frame, v *family) {
 	for k := range v.n {
@@ -174,7 +191,7 @@ func (w *Worker) dispose(frames []packet.Frame) {
 		case v.IsTx():
 			w.tx[w.nTx] = frames[i]
 			w.nTx++
-		case v == hold && w.keep(&frames[i]):
+		case v == hold && w.keep(&frames[i], i):
 			continue
 		case v == hold:
 			v = DropNeighbour
@@ -195,11 +212,16 @@ func (w *Worker) dispose(frames []packet.Frame) {
 	}
 }
 
-func (w *Worker) keep(f *packet.Frame) bool {
+// keep holds frame i of the batch back. One that is held again gets no new time.
+func (w *Worker) keep(f *packet.Frame, i int) bool {
 	if w.nHeld == holdLimit {
 		return false
 	}
-	w.held[w.nHeld] = heldFrame{*f, w.now + holdTicks}
+	until := w.now + holdTicks
+	if w.retrying {
+		until = w.until[i]
+	}
+	w.held[w.nHeld] = heldFrame{*f, until}
 	w.nHeld++
 	return true
 }
@@ -218,7 +240,7 @@ func (w *Worker) retryHeld() {
 			w.free[late] = h.frame
 			late++
 		case changed:
-			w.rx[again] = h.frame
+			w.rx[again], w.until[again] = h.frame, h.until
 			again++
 		default:
 			w.held[keep] = h
@@ -230,7 +252,9 @@ func (w *Worker) retryHeld() {
 		w.queue.Release(w.free[:late])
 	}
 	if again > 0 {
+		w.retrying = true
 		w.batch(w.rx[:again])
+		w.retrying = false
 	}
 }
 
@@ -259,7 +283,6 @@ const (
 func (w *Worker) Sweep(now conntrack.Tick) {
 	w.begin(now)
 	w.conns.Advance(now, 1<<30, w)
-	w.conns.Advance(now, 1<<30, w) // one pass may end a chunk short of where it began
 	w.stats.publish(w.snap)
 	w.conns.Quiesce()
 }

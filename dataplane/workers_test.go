@@ -20,7 +20,7 @@ type dealer struct {
 
 func (d *dealer) deal(tb testing.TB, port uint8, frame []byte, to int) {
 	tb.Helper()
-	if !d.beds[to%len(d.beds)].queue.Inject(port, frame) {
+	if !d.beds[to%len(d.beds)].queue.Inject(port, forPort(port, frame)) {
 		tb.Fatal("the frame pool is empty")
 	}
 }

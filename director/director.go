@@ -69,7 +69,8 @@ type director struct {
 func Run(ctx context.Context, opt Options) (err error) {
 	d := &director{
 		opt: opt, log: opt.Log, started: time.Now(),
-		gathering: dataplane.NewReassembly(), notices: make(chan dataplane.Notice, noticeQueue), failures: make(chan error, 64),
+		gathering: dataplane.NewReassembly(), notices: make(chan dataplane.Notice, noticeQueue),
+		failures: make(chan error, 64),
 	}
 	defer func() { err = errors.Join(err, d.close()) }()
 	listener, err := control.Listen(opt.Config.Node.ControlSocket)

@@ -3,6 +3,7 @@ package director
 import (
 	"errors"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -83,6 +84,10 @@ func (n *Node) editSync(e *lvs.Edit) error {
 func withSyncDefaults(d lvs.SyncDaemon, mtu int) lvs.SyncDaemon {
 	if d.MaxLen == 0 {
 		d.MaxLen = mtu - 28
+		if strings.Contains(d.Group, ":") {
+			d.MaxLen = mtu - 48
+		}
+		d.MaxLen = max(d.MaxLen, 1024)
 	}
 	if d.Group == "" {
 		d.Group = "224.0.0.81"

@@ -2,6 +2,7 @@ package lvs
 
 import (
 	"errors"
+	"net/netip"
 	"slices"
 	"syscall"
 )
@@ -120,6 +121,9 @@ func (e *Edit) applyDest(s *Service) error {
 	if e.Op != EditAddDest && d < 0 {
 		return e.fail(syscall.ENOENT)
 	}
+	if e.Op == EditAddDest && !unicast(e.Dest.Addr) {
+		return e.fail(syscall.EINVAL) // ip_vs_new_dest
+	}
 	if e.Op == EditDelDest {
 		s.Destinations = slices.Delete(slices.Clone(s.Destinations), d, d+1)
 		return nil
@@ -131,6 +135,12 @@ func (e *Edit) applyDest(s *Service) error {
 	}
 	s.Destinations = slices.Insert(slices.Clone(s.Destinations), 0, e.Dest) // the kernel's list head
 	return nil
+}
+
+// unicast reports whether the kernel takes an address for a real server's.
+func unicast(a netip.Addr) bool {
+	return a.IsValid() && !a.IsUnspecified() && !a.IsMulticast() && a != netip.AddrFrom4([4]byte{255, 255, 255, 255}) &&
+		(a.Is4() || !a.IsLinkLocalUnicast())
 }
 
 // checkDest is ip_vs_add_dest's and the netlink layer's judgement of a destination.

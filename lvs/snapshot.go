@@ -157,8 +157,8 @@ func (b *builder) placeNew() {
 	}
 	at = 1
 	for _, d := range b.newDests {
-		for at < len(b.next.Destinations) && b.next.Destinations[at] != nil {
-			at++
+		for at < len(b.next.Destinations) && (b.next.Destinations[at] != nil || b.prev.Dest(DestID(at)) != nil) {
+			at++ // in use, or just freed: a worker may still run the snapshot before
 		}
 		if at == len(b.next.Destinations) {
 			b.next.Destinations = append(b.next.Destinations, nil)
