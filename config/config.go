@@ -1,5 +1,5 @@
 // Package config turns a TOML file into validated settings of a director: its
-// node, its timeouts, its services and their real servers.
+// node, its timeouts and other behaviour, its services and their real servers, and its marks.
 //
 // It owns the file format: every key, its default, its limits, and the words of
 // every complaint, each with file and line and all of them at once. It does not
@@ -86,7 +86,9 @@ type Timeouts struct {
 type Config struct {
 	Node     Node
 	Timeouts Timeouts
+	Settings lvs.Settings // the [settings] section, a kernel's where it says nothing
 	services []lvs.Service
+	marks    []Mark
 }
 
 // Services returns the services in the order of the file, ready for lvs.Build. Destinations are
@@ -100,6 +102,10 @@ func (c *Config) Services() []lvs.Service {
 	}
 	return out
 }
+
+// Marks returns the rules that give packets a mark, in the order of the file: the first that
+// matches holds. The caller owns the result.
+func (c *Config) Marks() []Mark { return append([]Mark(nil), c.marks...) }
 
 // Options is what Parse cannot know from the text. The zero value checks the text alone.
 type Options struct {

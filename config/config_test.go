@@ -159,7 +159,8 @@ func TestTheExampleFileIsAcceptedAndShowsEveryKey(t *testing.T) {
 		"name", "interfaces", "conn_tab_bits", "max_conns", "workers", "cpus", "io", "xdp_mode", "vip_mode",
 		"control_socket", "frames", "idle", "tcp", "tcpfin", "udp", "vip", "protocol", "scheduler", "flags", "method",
 		"persistence_timeout", "persistence_granularity", "one_packet", "tunnel_type", "address", "weight",
-		"upper_threshold", "lower_threshold",
+		"upper_threshold", "lower_threshold", "tunnel_port", "tunnel_checksum", "mark", "family", "interface", "source",
+		"destination", "ports", "conn_reuse_mode", "drop_entry",
 	} {
 		if !strings.Contains(Example(), key+" = ") {
 			t.Errorf("the example does not show %s", key)

@@ -60,7 +60,7 @@ func TestComplaintsAboutTheFile(t *testing.T) {
 			`f:1: brackets nest too deep; a list of tables is as deep as it gets`},
 		{"unknown section", node + "[nod]\nx = 1\n", `f:3: nod: unknown key; did you mean node?`},
 		{"unknown section like nothing", node + "\n[metrics]\nport = 9100\n",
-			`f:4: metrics: unknown key; known: node, timeouts, service`},
+			`f:4: metrics: unknown key; known: node, timeouts, settings, service, mark`},
 		{"keepalived's section word", node + "[[virtual_server]]\nvip = 1\n",
 			`f:3: virtual_server: unknown key; did you mean service?`},
 		{"sections of later versions", node + "[[vrrp]]\nname = \"VI_1\"\n[sync]\n[tuning]\n",
@@ -75,9 +75,10 @@ func TestComplaintsAboutTheFile(t *testing.T) {
 				`xdp_mode, vip_mode, control_socket, frames, idle` + "\n" +
 				`f:5: service[0].vip: "x" is no IP address; give an address with port like "192.0.2.10:80" or ` +
 				`"[2001:db8::10]:80"` + "\n" +
-				`f:6: service[0].b: unknown key; known: protocol, scheduler, vip, flags, persistence_timeout, ` +
-				`persistence_granularity, one_packet, method, tunnel_type, real_server` + "\n" +
-				`f:7: c: unknown key; known: node, timeouts, service` + "\n" +
+				`f:6: service[0].b: unknown key; known: mark, family, protocol, vip, scheduler, flags, ` +
+				`persistence_timeout, persistence_granularity, one_packet, method, tunnel_type, tunnel_port, ` +
+				`tunnel_checksum, real_server` + "\n" +
+				`f:7: c: unknown key; known: node, timeouts, settings, service, mark` + "\n" +
 				`f:9: timeouts.tcp: true is true or false; give a duration like "15m" or whole seconds like 900`},
 		{"quoted keys", node + "\"a.b\" = 1\n",
 			`f:3: node."a.b": unknown key; known: name, interfaces, conn_tab_bits, max_conns, workers, cpus, ` +
@@ -204,8 +205,6 @@ func TestComplaintsAboutVIPs(t *testing.T) {
 func TestComplaintsAboutServices(t *testing.T) {
 	in := func(line string) string { return service + line + "\n" }
 	expectComplaints(t, []complaint{
-		{"sctp", in(`protocol = "sctp"`),
-			`f:5: service[0].protocol: sctp is not supported by this version yet; give "tcp" or "udp"`},
 		{"protocol", in(`protocol = "TCP"`), `f:5: service[0].protocol: unknown word "TCP"; did you mean tcp?`},
 		{"scheduler nobody knows", in(`scheduler = "wlcc"`),
 			`f:5: service[0].scheduler: unknown scheduler "wlcc"; did you mean wlc?`},
@@ -236,10 +235,6 @@ func TestComplaintsAboutServices(t *testing.T) {
 				`"udp"`},
 		{"tunnel_type without tun", in(`tunnel_type = "ipip"`),
 			`f:5: service[0].tunnel_type: means nothing with method dr; remove it or give method = "tun"`},
-		{"tunnel_type gue", in("method = \"tun\"\ntunnel_type = \"gue\""),
-			`f:6: service[0].tunnel_type: gue is not supported by this version yet; give "ipip"`},
-		{"tunnel_type nobody knows", in("method = \"tun\"\ntunnel_type = \"vxlan\""),
-			`f:6: service[0].tunnel_type: unknown tunnel type "vxlan"; give "ipip"`},
 		{"keepalived's words", in("lb_algo = \"rr\"\nlb_kind = \"DR\""),
 			`f:5: service[0].lb_algo: unknown key; did you mean scheduler?` + "\n" +
 				`f:6: service[0].lb_kind: unknown key; did you mean method?`},

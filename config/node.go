@@ -93,7 +93,9 @@ func (p *parser) config(root *table) *Config {
 	}
 	t, _ := root.table("timeouts")
 	c.Timeouts = timeouts(t)
+	c.Settings = p.settings(root)
 	c.services = p.services(root.tables("service"))
+	c.marks = p.marks(root.tables("mark"), c.Node.Interfaces)
 	root.done()
 	return c
 }

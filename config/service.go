@@ -18,11 +18,11 @@ const (
 // keepalived's words for health checks, which come with the health package.
 func laterServiceKeys() []string {
 	return []string{"delay_loop", "sorry_server", "inhibit_on_failure", "check", "checks", "quorum", "quorum_up",
-		"quorum_down", "hysteresis", "alpha", "omega", "ha_suspend", "virtualhost", "persistence_engine", "fwmark"}
+		"quorum_down", "hysteresis", "alpha", "omega", "ha_suspend", "virtualhost", "persistence_engine"}
 }
 
 func laterRealServerKeys() []string {
-	return []string{"check", "checks", "inhibit_on_failure", "notify_up", "notify_down", "tunnel_port", "tunnel_checksum"}
+	return []string{"check", "checks", "inhibit_on_failure", "notify_up", "notify_down"}
 }
 
 func (p *parser) services(tables []*table) []lvs.Service {
@@ -60,40 +60,62 @@ type defaults struct {
 	key    lvs.ServiceKey
 	ok     bool // key is usable: checks that compare with it make sense
 	method lvs.Method
+	tunnel lvs.Tunnel
 }
 
 func (p *parser) service(t *table) lvs.Service {
 	t.notYet(laterServiceKeys()...)
-	s := lvs.Service{Key: lvs.ServiceKey{Proto: t.protocol()}, Scheduler: t.scheduler()}
-	vip, vipOK := t.vip()
-	s.Key.Addr, s.Key.Port = vip.Addr(), vip.Port()
+	key, ok := t.serviceKey()
+	s := lvs.Service{Key: key, Scheduler: t.scheduler()}
 	s.SchedFlags = t.schedFlags(s.Scheduler)
 	s.Persistence = t.persistence()
-	s.PersistBits = t.persistBits(vip.Addr().Is4(), vipOK)
+	s.PersistBits = t.persistBits(key.Addr.Is4(), ok)
 	s.OnePacket = t.flag("one_packet")
-	if s.OnePacket && s.Key.Proto != lvs.ProtoUDP {
+	if s.OnePacket && key.Mark == 0 && key.Proto != lvs.ProtoUDP {
 		t.fail("one_packet", "only udp has services without sessions; remove it or give protocol = \"udp\"")
 	}
-	if _, persistent := t.m["persistence_timeout"]; vipOK && vip.Port() == 0 && !persistent {
+	if _, persistent := t.m["persistence_timeout"]; ok && key.Mark == 0 && key.Port == 0 && !persistent {
 		t.fail("vip", "port 0 takes every port, which needs persistence; give a port or persistence_timeout = \"6m\"")
 	}
-	d := defaults{key: s.Key, ok: vipOK, method: t.method(lvs.MethodDR)}
-	t.tunnelType(d.method)
+	d := defaults{key: key, ok: ok, method: t.method(lvs.MethodDR)}
+	d.tunnel = t.tunnel(d.method, lvs.Tunnel{})
 	s.Destinations = p.realServers(t.tables("real_server"), d)
 	t.done()
 	return s
 }
 
-func (t *table) protocol() uint8 {
-	if t.m["protocol"] == "sctp" {
-		t.has("protocol")
-		t.fail("protocol", "sctp is not supported by this version yet; give \"tcp\" or \"udp\"")
-		return lvs.ProtoTCP
+// serviceKey reads what a service is told from others by: vip and protocol, or mark and family. ok is
+// false when that is unusable; then its address is invalid.
+func (t *table) serviceKey() (key lvs.ServiceKey, ok bool) {
+	if t.has("mark") {
+		return t.markKey()
 	}
-	if t.word("protocol", "tcp", "udp") == "udp" {
-		return lvs.ProtoUDP
+	if t.has("family") {
+		t.fail("family", "means nothing without mark: the vip tells; remove it")
 	}
-	return lvs.ProtoTCP
+	key.Proto = protocols[t.word("protocol", "tcp", "udp", "sctp")]
+	vip, ok := t.vip()
+	if ok {
+		key.Addr, key.Port = vip.Addr(), vip.Port()
+	}
+	return key, ok
+}
+
+// markKey is the key of packets with a firewall mark.
+func (t *table) markKey() (key lvs.ServiceKey, ok bool) {
+	key = lvs.ServiceKey{Addr: netip.IPv4Unspecified(), Mark: uint32(t.number("mark", spanMark()))}
+	if t.word("family", "ipv4", "ipv6") == "ipv6" {
+		key.Addr = netip.IPv6Unspecified()
+	}
+	for _, other := range []string{"vip", "protocol"} {
+		if t.has(other) {
+			t.fail(other, "means nothing with mark: the [[mark]] rules choose the packets; remove one of them")
+		}
+	}
+	if key.Mark == 0 { // complained about
+		key.Addr = netip.Addr{}
+	}
+	return key, key.Mark != 0
 }
 
 func (t *table) scheduler() string {
@@ -188,20 +210,6 @@ func (t *table) method(def lvs.Method) lvs.Method {
 	return m
 }
 
-// tunnelType checks the encapsulation. Only IPIP, the zero Tunnel, exists yet.
-func (t *table) tunnelType(m lvs.Method) {
-	kind, set := get[string](t, "tunnel_type", `"ipip"`)
-	switch {
-	case !set:
-	case m != lvs.MethodTUN:
-		t.fail("tunnel_type", "means nothing with method %s; remove it or give method = \"tun\"", m)
-	case kind == "gue" || kind == "gre":
-		t.fail("tunnel_type", "%s is not supported by this version yet; give \"ipip\"", kind)
-	case kind != "ipip":
-		t.fail("tunnel_type", "unknown tunnel type %.60q; give \"ipip\"", kind)
-	}
-}
-
 func (p *parser) realServers(tables []*table, def defaults) []lvs.Destination {
 	first := make(map[lvs.ServiceKey]string, len(tables))
 	dests := make([]lvs.Destination, len(tables))
@@ -220,7 +228,7 @@ func (p *parser) realServers(tables []*table, def defaults) []lvs.Destination {
 func (p *parser) realServer(t *table, def defaults) (d lvs.Destination, ok bool) {
 	t.notYet(laterRealServerKeys()...)
 	d.Method = t.method(def.method)
-	t.tunnelType(d.Method)
+	d.Tunnel = t.tunnel(d.Method, def.tunnel)
 	d.Weight = int32(t.number("weight", span{0, lvs.MaxWeight, 1}))
 	d.Upper = uint32(t.number("upper_threshold", span{0, math.MaxInt32, 0}))
 	d.Lower = uint32(t.number("lower_threshold", span{0, math.MaxInt32, 0}))
@@ -264,6 +272,7 @@ func (t *table) reachable(d *lvs.Destination, key lvs.ServiceKey) {
 	case mixed && d.Method != lvs.MethodTUN:
 		t.fail("address", "method %s cannot reach %s from VIP %s; give an address of the same family or method = \"tun\"",
 			d.Method, d.Addr, key.Addr)
+	case key.Mark != 0: // any port, and 0 for that of the packet
 	case d.Method != lvs.MethodNAT && d.Port != key.Port:
 		t.fail("address", "method %s cannot map port %d to %d; give port %d or method = \"nat\"",
 			d.Method, key.Port, d.Port, key.Port)

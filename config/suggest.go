@@ -9,6 +9,8 @@ var hints = map[string]string{
 	"virtual_server": "service", "services": "service", "real_servers": "real_server", "server": "real_server",
 	"uthreshold": "upper_threshold", "lthreshold": "lower_threshold", "ops": "one_packet",
 	"tcp_timeout": "tcp", "tcp_fin": "tcpfin", "udp_timeout": "udp", "tun_type": "tunnel_type",
+	"fwmark": "mark", "fwm": "mark", "marks": "mark", "sysctl": "settings", "src": "source", "dst": "destination",
+	"tun_port": "tunnel_port", "port": "ports",
 	"masq": "nat", "masquerading": "nat", "gatewaying": "dr", "route": "dr", "ipip": "tun", "tunnel": "tun",
 }
 
