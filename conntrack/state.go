@@ -3,10 +3,11 @@ package conntrack
 import "fmt"
 
 // State is where a conn stands in its protocol. The TCP numbers are IPVS's
-// (enum in include/net/ip_vs.h), because sync messages carry them.
+// (enum in include/net/ip_vs.h), because sync messages carry them; IPVS's number
+// of an SCTP state is what it is past SCTPNone.
 type State uint8
 
-// States of TCP conns, UDP conns and templates.
+// States of TCP conns, UDP conns, templates and SCTP conns.
 const (
 	TCPNone State = iota
 	TCPEstablished
@@ -22,9 +23,23 @@ const (
 	UDPNormal       // the one state of a UDP conn
 	TemplateNone    // a template none of whose conns got through yet
 	TemplateAssured // a template of which a conn was established
+	SCTPNone
+	SCTPInit1 // the first INIT; a second one makes it INIT
+	SCTPInit
+	SCTPCookieSent    // the server's INIT-ACK passed
+	SCTPCookieReplied // then the client's COOKIE-ECHO
+	SCTPCookieWait    // the server sent the INIT
+	SCTPCookie        // then the client its INIT-ACK
+	SCTPCookieEchoed  // then the server its COOKIE-ECHO
+	SCTPEstablished
+	SCTPShutdownSent     // the server is closing
+	SCTPShutdownReceived // the client is closing
+	SCTPShutdownAckSent
+	SCTPRejected // an INIT was answered by an ABORT
+	SCTPClosed
 
 	// NumStates is the number of states, for tables indexed by one. A State is below 32.
-	NumStates = int(TemplateAssured) + 1
+	NumStates = int(SCTPClosed) + 1
 
 	numTCPStates = int(TCPSynAck) + 1
 )
@@ -32,6 +47,8 @@ const (
 var stateNames = [NumStates]string{
 	"NONE", "ESTABLISHED", "SYN_SENT", "SYN_RECV", "FIN_WAIT", "TIME_WAIT", "CLOSE",
 	"CLOSE_WAIT", "LAST_ACK", "LISTEN", "SYNACK", "UDP", "NONE", "ASSURED",
+	"NONE", "INIT1", "INIT", "C-SENT", "C-REPLIED", "C-WAIT", "COOKIE", "C-ECHOED",
+	"ESTABLISHED", "S-SENT", "S-RECEIVED", "S-ACK-SENT", "REJECTED", "CLOSED",
 }
 
 // String returns the word of ipvsadm -Lc.
@@ -42,11 +59,16 @@ func (s State) String() string {
 	return fmt.Sprintf("state(%d)", uint8(s))
 }
 
+// activeStates has a bit for each state that counts as active: of TCP those of
+// tcp_state_active_table (ip_vs_proto_tcp.c), of SCTP only ESTABLISHED (set_sctp_state).
+const activeStates = 1<<TCPEstablished | 1<<TCPSynSent | 1<<TCPSynRecv | 1<<TCPSynAck | 1<<SCTPEstablished
+
 // Active reports whether IPVS counts a conn in s as active; all others, UDP
-// included, are inactive (tcp_state_active_table in ip_vs_proto_tcp.c).
-func (s State) Active() bool {
-	return s == TCPEstablished || s == TCPSynSent || s == TCPSynRecv || s == TCPSynAck
-}
+// included, are inactive.
+func (s State) Active() bool { return activeStates>>s&1 != 0 }
+
+// Established reports whether a conn in s got through, which assures its template.
+func (s State) Established() bool { return s == TCPEstablished || s == SCTPEstablished }
 
 // Dir says which packets of a conn the director sees, and which one this is.
 type Dir uint8

@@ -44,6 +44,10 @@ func DefaultTimeouts() Timeouts {
 		TCPNone: 2, TCPEstablished: 900, TCPSynSent: 120, TCPSynRecv: 60, TCPFinWait: 120,
 		TCPTimeWait: 120, TCPClose: 10, TCPCloseWait: 60, TCPLastAck: 30, TCPListen: 120,
 		TCPSynAck: 120, UDPNormal: 300, TemplateNone: 60, TemplateAssured: 60,
+		SCTPNone: 2, SCTPInit1: 4, SCTPInit: 61, SCTPCookieSent: 61, SCTPCookieReplied: 61,
+		SCTPCookieWait: 61, SCTPCookie: 61, SCTPCookieEchoed: 61, SCTPEstablished: 900,
+		SCTPShutdownSent: 61, SCTPShutdownReceived: 61, SCTPShutdownAckSent: 61,
+		SCTPRejected: 4, SCTPClosed: 61,
 	} {
 		t.ticks[s] = seconds * TicksPerSecond
 	}
