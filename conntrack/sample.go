@@ -17,7 +17,7 @@ const SampleChunk = 64
 // in no order that a client could know (ip_vs_random_dropentry does so by hash chains).
 func (h *Handle) Sample(random uint64, d Dropper) {
 	n4, n6 := uint64(h.t.v4.high.Load()), uint64(h.t.v6.high.Load())
-	chunks4, chunks6 := (n4+SampleChunk-1)/SampleChunk, (n6+SampleChunk-1)/SampleChunk
+	chunks4, chunks6 := chunks(n4), chunks(n6)
 	c, _ := bits.Mul64(random, chunks4+chunks6)
 	s := sample{h, d}
 	if c < chunks4 {
@@ -27,6 +27,14 @@ func (h *Handle) Sample(random uint64, d Dropper) {
 	c -= chunks4
 	s.broad(c*SampleChunk, min((c+1)*SampleChunk, n6))
 }
+
+// SampleChunks returns how many chunks Sample picks from: looking at as many comes by an entry once, on
+// average.
+func (h *Handle) SampleChunks() int {
+	return int(chunks(uint64(h.t.v4.high.Load())) + chunks(uint64(h.t.v6.high.Load())))
+}
+
+func chunks(entries uint64) uint64 { return (entries + SampleChunk - 1) / SampleChunk }
 
 type sample struct {
 	h *Handle
