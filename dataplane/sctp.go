@@ -144,3 +144,16 @@ func sctpSum(l4 []byte, ports uint32) uint32 {
 }
 
 func crcByte(crc uint32, c uint8) uint32 { return castagnoli[uint8(crc)^c] ^ crc>>8 }
+
+// renewsSCTP reports whether an INIT replaces its session: a closed one by conn_reuse_mode, any whose real
+// server is quiesced where expire_nodest_conn is set (is_new_conn_expected in ip_vs_core.c).
+func (w *Worker) renewsSCTP(f *packet.Frame, p *packet.Parsed, e *conntrack.Entry) bool {
+	if chunk, whole := sctpChunk(f, p); !whole || chunk != conntrack.ChunkInit {
+		return false
+	}
+	if w.snap.Settings.ConnReuseMode != 0 && e.State() == conntrack.SCTPClosed && e.Control() == 0 {
+		return true
+	}
+	d := w.dest(e.Dest())
+	return w.snap.Settings.ExpireNodestConn != 0 && d != nil && d.Quiesced
+}
