@@ -260,3 +260,29 @@ func FuzzSCTP(f *testing.F) {
 		}
 	})
 }
+
+// TestAnINITRenewsAClosedSession: as the kernel showed it for every conn_reuse_mode, and quiesced servers.
+func TestAnINITRenewsAClosedSession(t *testing.T) {
+	for _, c := range []struct {
+		state         conntrack.State
+		chunk         uint8
+		reuse, nodest int
+		quiesced      bool
+		want          bool
+	}{
+		{conntrack.SCTPClosed, 1, 1, 0, false, true}, {conntrack.SCTPClosed, 1, 2, 0, false, true},
+		{conntrack.SCTPClosed, 1, 3, 0, false, true}, {conntrack.SCTPClosed, 1, 0, 0, false, false},
+		{conntrack.SCTPClosed, 0, 1, 0, false, false}, {conntrack.SCTPInit1, 1, 1, 0, false, false},
+		{conntrack.SCTPInit1, 1, 1, 1, true, true}, {conntrack.SCTPInit1, 1, 1, 1, false, false},
+		{conntrack.SCTPInit1, 1, 1, 0, true, false}, {conntrack.SCTPInit1, 0, 1, 1, true, false},
+	} {
+		b, _ := dropBed(t, bedOptions{})
+		snap := b.snapshots.Load()
+		snap.Settings.ConnReuseMode, snap.Settings.ExpireNodestConn = c.reuse, c.nodest
+		snap.Dests[1].Quiesced = c.quiesced
+		f, p := sctpFrame(t, chunkOf(c.chunk, 4))
+		if got := b.worker.renewsSCTP(f, p, b.put(1, c.state, -1, 0)); got != c.want {
+			t.Errorf("%+v: %v", c, got)
+		}
+	}
+}
