@@ -11,8 +11,15 @@ func (w *Worker) noDestination(f *packet.Frame, p *packet.Parsed) Verdict {
 	return w.icmpError(f, p, ownError{v4: portClosed4, v6: portClosed6, otherwise: DropNoDestination})
 }
 
-// portUnreachable answers for a closed port of a VIP.
+// portUnreachable answers for a closed port of a VIP, a datagram that came whole.
 func (w *Worker) portUnreachable(f *packet.Frame, p *packet.Parsed) Verdict {
+	if p.Proto == packet.ProtoUDP {
+		l4 := f.Bytes()[p.L4Off : int(p.L3Off)+int(p.TotalLen)]
+		none := packet.UDP(l4).Checksum() == 0
+		if none && p.V6() || !none && packet.Fold(packet.Sum(l4, p.PseudoSum(len(l4)))) != 0 {
+			return DropNoService
+		}
+	}
 	return w.icmpError(f, p, ownError{v4: portClosed4, v6: portClosed6, otherwise: DropNoService})
 }
 
@@ -150,7 +157,8 @@ func isError(icmpType uint8, p *packet.Parsed) bool {
 // reset answers a TCP segment that belongs to nothing, as the stack of a host with the VIP
 // would (RFC 9293 section 3.10.7.1).
 func (w *Worker) reset(f *packet.Frame, p *packet.Parsed) Verdict {
-	if p.TCPFlags&packet.TCPRst != 0 || w.toMany(f) {
+	l4 := f.Bytes()[p.L4Off : int(p.L3Off)+int(p.TotalLen)]
+	if p.TCPFlags&packet.TCPRst != 0 || w.toMany(f) || packet.Fold(packet.Sum(l4, p.PseudoSum(len(l4)))) != 0 {
 		return DropNoService
 	}
 	if !w.answers.take(w.now) {

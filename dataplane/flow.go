@@ -169,13 +169,13 @@ func (w *Worker) pathMTU(to forwarding) uint16 {
 	return to.hop.MTU
 }
 
-// refuses reports whether a packet larger than mtu must not be cut: IPv4's with DF, and IPv6's that
-// did not come in fragments that fit.
+// refuses reports whether a packet larger than mtu must not be cut: IPv4's with DF and IPv6's, unless they
+// came in fragments that fit.
 func (w *Worker) refuses(p *packet.Parsed, mtu int) bool {
-	if p.V6() {
-		return w.atLimit == 0 || int(w.atLimit) > mtu
+	if w.atLimit != 0 {
+		return int(w.atLimit) > mtu
 	}
-	return p.Flags&packet.FlagDF != 0
+	return p.V6() || p.Flags&packet.FlagDF != 0
 }
 
 func (w *Worker) apply(f *packet.Frame, p *packet.Parsed, to forwarding) Verdict {
@@ -190,11 +190,20 @@ func (w *Worker) apply(f *packet.Frame, p *packet.Parsed, to forwarding) Verdict
 	return DropInternal
 }
 
-// reply forwards a real server's packet of a NAT session to the client.
+// reply forwards a real server's packet of a NAT session to the client. The TTL and the MTU are looked at
+// before the session is (ip_forward comes before ip_vs_out): a packet that fails there counts for nothing.
 func (w *Worker) reply(f *packet.Frame, p *packet.Parsed, e *conntrack.Entry) Verdict {
 	hop, v := w.replyHop(p, e)
 	if hop == nil {
 		return v
+	}
+	mtu := int(hop.MTU)
+	fits := int(p.TotalLen) <= mtu
+	switch {
+	case p.TTL <= 1:
+		return w.timeExceeded(f, p, true)
+	case !fits && w.refuses(p, mtu):
+		return w.tooBig(f, p, mtu, true)
 	}
 	m := e.Meta()
 	if m.Flags()&conntrack.FlagNoOutput != 0 {
@@ -202,14 +211,8 @@ func (w *Worker) reply(f *packet.Frame, p *packet.Parsed, e *conntrack.Entry) Ve
 	}
 	w.track(e, p, m.State(), conntrack.Output)
 	w.stats.out(e.Dest(), p.TotalLen)
-	if p.TTL <= 1 {
-		return w.timeExceeded(f, p, true)
-	}
-	switch {
-	case p.TotalLen <= hop.MTU:
+	if fits {
 		return w.forwardReply(f, p, e, hop)
-	case w.refuses(p, int(hop.MTU)):
-		return w.tooBig(f, p, int(hop.MTU), true)
 	}
 	return w.cut(f, w.forwardReply(f, p, e, hop), hop.MTU)
 }

@@ -71,6 +71,7 @@ func (w *Worker) relay(f *packet.Frame, p *packet.Parsed) Verdict {
 		ref = w.scheduleICMP(f, &key)
 	}
 	if ref == 0 {
+		w.countError(p)
 		return w.strayICMP(f, p)
 	}
 	e := w.table.Entry(ref)
@@ -83,6 +84,20 @@ func (w *Worker) relay(f *packet.Frame, p *packet.Parsed) Verdict {
 		return w.relayOut(f, p, e)
 	}
 	return w.relayIn(f, p, e)
+}
+
+// countError counts an inside error about a client's packet that a DR or TUN session carried: it is routed on as
+// it is, but counted as the session's reply (ip_vs_out_icmp).
+func (w *Worker) countError(p *packet.Parsed) {
+	key := flowKey(&w.inner)
+	ref := w.conns.FindKey(&key)
+	if ref == 0 || ref.Reply() {
+		return
+	}
+	e := w.table.Entry(ref)
+	if d := w.dest(e.Dest()); d != nil && !d.Removed && d.Method != lvs.MethodNAT {
+		w.stats.out(e.Dest(), p.TotalLen)
+	}
 }
 
 // scheduleICMP makes the session that an error about an unknown one belongs to (schedule_icmp), so that of

@@ -62,11 +62,15 @@ func (w *Worker) tellClient(f *packet.Frame, p *packet.Parsed, e *conntrack.Entr
 	m := packet.ICMP(f.Bytes()[p.L4Off:])
 	out := ownError{v4: typeCode{m.Type(), m.Code()}, rest: m.Rest()}
 	if out.v4 == (typeCode{packet.ICMPUnreachable, packet.ICMPCodeFragNeeded}) {
-		mtu := m.MTU()
-		if mtu < minMTU4+uint16(d.Overhead) {
-			return DropICMP
+		mtu := max(m.MTU(), minPathMTU)
+		before := d.Load.PathMTU(uint32(w.now))
+		if before != 0 {
+			mtu = min(mtu, before)
 		}
 		d.Load.LearnMTU(mtu, uint32(w.now+pathMTUTicks))
+		if w.snap.Settings.KernelQuirks != 0 {
+			mtu = w.routeMTU(d, before) // of the route that is cached until the next packet is sent
+		}
 		if w.inner.Flags&packet.FlagDF == 0 {
 			return DropICMP // noted; we cut the next ones ourselves
 		}
@@ -76,8 +80,22 @@ func (w *Worker) tellClient(f *packet.Frame, p *packet.Parsed, e *conntrack.Entr
 	if hop == nil {
 		return v
 	}
-	w.stats.out(e.Dest(), p.TotalLen)
-	return w.errorAbout(f, at, out, hop)
+	w.stats.out(e.Dest(), uint16(at.len)) // once for the packet it is about, once for the error itself
+	v = w.errorAbout(f, at, out, hop)
+	w.stats.out(e.Dest(), uint16(min(at.len+errorHead4, errorMax4)))
+	return v
+}
+
+// minPathMTU is the smallest MTU that is believed (net.ipv4.route.min_pmtu).
+const minPathMTU = 552
+
+// routeMTU is the MTU towards d with what was learned of it before.
+func (w *Worker) routeMTU(d *Dest, learned uint16) uint16 {
+	mtu := w.snap.Hops[d.Hop].MTU
+	if learned != 0 {
+		mtu = min(mtu, learned)
+	}
+	return mtu
 }
 
 // errorAbout makes f an error about the IPv4 packet that lies at in it, from that packet's destination to its

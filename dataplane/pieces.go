@@ -49,8 +49,10 @@ func (w *Worker) cut4(b []byte, l2 int, mtu uint16, port uint8) bool {
 	if step < 8 {
 		return false
 	}
-	for off := 0; off < len(payload); off += step {
-		part := payload[off:min(off+step, len(payload))]
+	g := w.geometry(len(payload), int(mtu)-h.HeaderLen())
+	for off, end := 0, 0; off < len(payload); off = end {
+		end = g.next(off)
+		part := payload[off:end]
 		piece := w.piece(port, b[:head], part, 0)
 		if piece == nil {
 			return false
@@ -61,9 +63,49 @@ func (w *Worker) cut4(b []byte, l2 int, mtu uint16, port uint8) bool {
 		}
 		ip.SetTotalLen(uint16(h.HeaderLen() + len(part)))
 		ip.SetFragment(uint16(off), off+len(part) < len(payload))
+		if g.kept {
+			ip.SetDF(false) // as ip_fraglist_init leaves it
+		}
 		ip.UpdateChecksum()
 	}
 	return true
+}
+
+// geometry says where a payload is cut: at the edges of the fragments that it came in, if those still
+// fit (the fast path of ip_do_fragment), else in steps as large as can be.
+type geometry struct {
+	total, step int
+	edges       []uint16 // ends of the fragments in the payload that was put together
+	shift       int      // bytes that were put in front of that
+	kept        bool     // cut at the edges
+}
+
+func (w *Worker) geometry(total, room int) geometry {
+	g := geometry{total: total, step: room &^ 7, edges: w.edges[:w.nEdges]}
+	if w.atLimit == 0 || w.nEdges == 0 {
+		return g
+	}
+	g.shift = total - int(g.edges[w.nEdges-1])
+	for i, before := 0, 0; i < w.nEdges; i++ {
+		end := g.shift + int(g.edges[i])
+		if end-before > room || i+1 < w.nEdges && (end-before)%8 != 0 {
+			return g
+		}
+		before = end
+	}
+	g.kept = true
+	return g
+}
+
+// next returns where the piece that begins at off ends.
+func (g *geometry) next(off int) int {
+	if !g.kept {
+		return min(off+g.step, g.total)
+	}
+	for len(g.edges) > 1 && g.shift+int(g.edges[0]) <= off {
+		g.edges = g.edges[1:]
+	}
+	return g.shift + int(g.edges[0])
 }
 
 // blankOptions replaces the options that belong to the first fragment only.
@@ -100,8 +142,10 @@ func (w *Worker) cut6(b []byte, l2 int, mtu uint16, port uint8) bool {
 		return w.piece(port, b[:head], payload, 0) != nil
 	}
 	id := w.wholeID()
-	for off := 0; off < len(payload); off += step {
-		part := payload[off:min(off+step, len(payload))]
+	g := w.geometry(len(payload), int(mtu)-packet.IPv6Len-fragLen)
+	for off, end := 0, 0; off < len(payload); off = end {
+		end = g.next(off)
+		part := payload[off:end]
 		piece := w.piece(port, b[:head], part, fragLen)
 		if piece == nil {
 			return false

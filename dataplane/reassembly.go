@@ -1,6 +1,7 @@
 package dataplane
 
 import (
+	"slices"
 	"sync"
 
 	"ulvs/conntrack"
@@ -36,6 +37,9 @@ type ReassemblyStats struct {
 	Overlap uint64 // given up: fragments contradict each other
 }
 
+// maxEdges is how many fragments of a datagram keep their sizes on the way out; more are cut anew.
+const maxEdges = 128
+
 // datagram is one that is being put together.
 type datagram struct {
 	key    fragmentKey
@@ -49,7 +53,9 @@ type datagram struct {
 	nHead  int // L2 and IP header of the first fragment
 	l3Off  int
 	port   uint8
-	limit  uint16 // largest fragment, as an IP packet
+	edges  [maxEdges]uint16 // where the fragments end, unsorted until whole
+	nEdges int              // more than maxEdges: too many to keep
+	limit  uint16           // largest fragment, as an IP packet
 	filled [reassemblyMax/8/64 + 1]uint64
 	buf    [reassemblyHead + reassemblyMax]byte
 }
@@ -140,7 +146,7 @@ func (r *Reassembly) find(p *packet.Parsed, now conntrack.Tick) *datagram {
 }
 
 func (d *datagram) reset(key fragmentKey, now conntrack.Tick) {
-	d.key, d.until, d.total, d.have, d.end, d.first, d.limit = key, now+reassemblyTicks, -1, 0, 0, false, 0
+	d.key, d.until, d.total, d.have, d.end, d.first, d.limit, d.nEdges = key, now+reassemblyTicks, -1, 0, 0, false, 0, 0
 	d.filled = [len(d.filled)]uint64{}
 }
 
@@ -172,6 +178,10 @@ func (d *datagram) put(f *packet.Frame, p *packet.Parsed) bool {
 	copy(d.buf[reassemblyHead+off:], part)
 	d.have += len(part)
 	d.limit = max(d.limit, p.TotalLen)
+	if d.nEdges < maxEdges {
+		d.edges[d.nEdges] = uint16(last)
+	}
+	d.nEdges++
 	if off == 0 {
 		d.keepHead(b[:start], f, p)
 	}
@@ -258,8 +268,12 @@ func (w *Worker) forwardWhole(d *datagram) Verdict {
 		return ParseVerdict(err)
 	}
 	p.FragID = d.key.id
-	w.atLimit = d.limit
-	defer func() { w.atLimit = 0 }()
+	w.atLimit, w.nEdges = d.limit, 0
+	if d.nEdges <= maxEdges {
+		w.nEdges = copy(w.edges[:], d.edges[:d.nEdges])
+		slices.Sort(w.edges[:w.nEdges])
+	}
+	defer func() { w.atLimit, w.nEdges = 0, 0 }()
 	var v Verdict
 	if p.Kind == packet.KindFlow {
 		key := flowKey(p)
@@ -270,6 +284,9 @@ func (w *Worker) forwardWhole(d *datagram) Verdict {
 	switch {
 	case v == hold:
 		return DropNeighbour // its memory is not ours to hold
+	case v == TxEcho || v == TxICMPError || v == TxReset: // a packet of our own knows no fragments
+		w.atLimit, w.nEdges = 0, 0
+		return w.cut(&f, v, w.snap.Ports[f.Port].MTU)
 	case v&inPieces == 0:
 		return w.cut(&f, v, w.snap.Ports[f.Port].MTU)
 	}

@@ -20,8 +20,11 @@ func (w *Worker) miss(f *packet.Frame, p *packet.Parsed) Verdict {
 			return w.request(f, p, w.session(ref))
 		}
 	}
+	if !p.V6() && w.snap.own.get(p.Addr[0]&0xffff_ffff|ownAddr) != 0 {
+		return DropOwnSource
+	}
 	id := w.service(f, p)
-	if id == 0 {
+	if id == 0 || w.ftpData(p, id) {
 		return w.stray(f, p)
 	}
 	if p.Proto == lvs.ProtoTCP && !w.starts(p) {
@@ -29,6 +32,15 @@ func (w *Worker) miss(f *packet.Frame, p *packet.Parsed) Verdict {
 	}
 	return w.schedule(f, p, &w.snap.Services[id])
 }
+
+// ftpData reports whether a packet comes from FTP's data port: such a session belongs to another, and is never
+// scheduled by itself (ip_vs_schedule), but for a mark.
+func (w *Worker) ftpData(p *packet.Parsed, id lvs.ServiceID) bool {
+	return uint16(p.L4) == wirePortFTPData && w.snap.Services[id].Config.Key.Mark == 0
+}
+
+// wirePortFTPData is port 20 in a little-endian load.
+const wirePortFTPData = 20 << 8
 
 // starts reports whether a TCP segment may start a session: a SYN, with sloppy_tcp any but a RST.
 func (w *Worker) starts(p *packet.Parsed) bool {
@@ -150,7 +162,7 @@ func firstState(p *packet.Parsed) conntrack.State {
 // (a real server's own packet) is routed on as it is (ipvs-spec.md section 3.3).
 func (w *Worker) stray(f *packet.Frame, p *packet.Parsed) Verdict {
 	switch {
-	case !w.snap.VIPs[p.Dst()]:
+	case !w.snap.VIPs[p.Dst()] || w.gone(p):
 		return w.strayReply(f, p)
 	case p.Proto == lvs.ProtoTCP:
 		return w.reset(f, p)
@@ -158,11 +170,10 @@ func (w *Worker) stray(f *packet.Frame, p *packet.Parsed) Verdict {
 	return w.portUnreachable(f, p)
 }
 
-// strayReply routes a packet that is for no VIP. One of a NAT real server's port is told that its session
-// is gone, where nat_icmp_send says so.
-func (w *Worker) strayReply(f *packet.Frame, p *packet.Parsed) Verdict {
+// gone reports whether nat_icmp_send is on and the packet comes from the port of a NAT real server.
+func (w *Worker) gone(p *packet.Parsed) bool {
 	if w.snap.Settings.NATICMPSend == 0 {
-		return w.forwardRouted(f, p)
+		return false
 	}
 	k := realKey{port: uint16(p.L4), proto: p.Proto, v6: p.V6()}
 	if k.v6 {
@@ -170,11 +181,22 @@ func (w *Worker) strayReply(f *packet.Frame, p *packet.Parsed) Verdict {
 	} else {
 		k.addr[0] = uint64(uint32(p.Addr[0]))
 	}
-	switch {
-	case !w.snap.reals[k]:
+	return w.snap.reals[k]
+}
+
+// strayReply routes a packet on that belongs to no session. A real server that answers one which is gone is
+// told so, where nat_icmp_send is on; a reset needs no answer. What would have been routed is quoted
+// with its TTL taken down.
+func (w *Worker) strayReply(f *packet.Frame, p *packet.Parsed) Verdict {
+	if !w.gone(p) {
 		return w.forwardRouted(f, p)
-	case p.Proto == lvs.ProtoTCP && p.TCPFlags&packet.TCPRst != 0:
-		return DropNoService
 	}
+	if w.snap.VIPs[p.Dst()] {
+		return w.unknownReply(f, p)
+	}
+	if p.TTL <= 1 || p.Proto == lvs.ProtoTCP && p.TCPFlags&packet.TCPRst != 0 {
+		return w.forwardRouted(f, p)
+	}
+	decTTL(f.Bytes()[p.L3Off:], p)
 	return w.unknownReply(f, p)
 }

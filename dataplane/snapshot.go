@@ -141,7 +141,9 @@ type Snapshot struct {
 	// VIPs are the addresses that we answer for (ARP, NS, echo, resets). Those in
 	// vip_mode netlink are the kernel's and not among them.
 	VIPs    map[netip.Addr]bool
+	Locals  []netip.Addr // the host's own addresses: nobody else sends from them
 	flow4   flowIndex
+	own     flowIndex // IPv4 addresses of our own, as keys of address|ownAddr
 	flow6   map[key6]lvs.ServiceID
 	marks   map[markKey]lvs.ServiceID
 	reals   map[realKey]bool
@@ -177,6 +179,13 @@ func (s *Snapshot) IndexServices() {
 		copy(b[:], s.Ports[i].MAC[:])
 		s.Ports[i].wireMAC = binary.LittleEndian.Uint64(b[:])
 	}
+	s.own = newFlowIndex(len(s.VIPs) + len(s.Locals))
+	for vip := range s.VIPs {
+		s.owns(vip)
+	}
+	for _, a := range s.Locals {
+		s.owns(a)
+	}
 	s.flow6 = make(map[key6]lvs.ServiceID)
 	s.flow4 = newFlowIndex(len(s.Services))
 	s.marks = make(map[markKey]lvs.ServiceID)
@@ -206,6 +215,15 @@ func (s *Snapshot) IndexServices() {
 			continue
 		}
 		s.flow6[key6{packet.WireV6(c.Key.Addr), l4}] = c.ID
+	}
+}
+
+// ownAddr keeps the keys of Snapshot.own from being 0.
+const ownAddr = 1 << 63
+
+func (s *Snapshot) owns(a netip.Addr) {
+	if a.Is4() {
+		s.own.put(uint64(packet.WireV4(a))|ownAddr, 1)
 	}
 }
 

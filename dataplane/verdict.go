@@ -12,6 +12,7 @@ type Verdict uint8
 const (
 	DropInternal      Verdict = iota // a path forgot to decide; a bug if ever counted
 	DropOtherHost                    // for another host's MAC address
+	DropOwnSource                    // claims to come from an address of our own
 	DropNotOurs                      // steered to us, but for no VIP and from no real server
 	DropNoService                    // for a VIP, but no service there and no answer due
 	DropNoDestination                // no real server could take the session, and no answer was possible
@@ -61,7 +62,7 @@ func (v Verdict) IsTx() bool { return v >= TxDR && v < Gathered }
 func (v Verdict) IsDrop() bool { return v < TxDR || v > hold }
 
 var verdictNames = [NumVerdicts]string{
-	"drop_internal", "drop_other_host", "drop_not_ours", "drop_no_service", "drop_no_destination", "drop_removed",
+	"drop_internal", "drop_other_host", "drop_own_source", "drop_not_ours", "drop_no_service", "drop_no_destination", "drop_removed",
 	"drop_table_full", "drop_no_route", "drop_neighbour", "drop_ttl", "drop_too_big", "drop_headroom",
 	"drop_fragment", "drop_options", "drop_icmp", "drop_arp", "drop_answer_limit",
 	"tx_dr", "tx_nat", "tx_nat_reply", "tx_tun", "tx_routed", "tx_arp", "tx_nd", "tx_echo",

@@ -63,7 +63,9 @@ type Worker struct {
 	nPieces      int
 	gathering    *Reassembly
 	whole        packet.Parsed // of a datagram that was put together
-	atLimit      uint16        // largest fragment of it: what it is cut to again
+	edges        [maxEdges]uint16
+	nEdges       int
+	atLimit      uint16 // largest fragment of it: what it is cut to again
 }
 
 // family is a batch's flows of one address family, kept together so that their
