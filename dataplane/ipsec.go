@@ -31,7 +31,7 @@ func (w *Worker) ipsec(f *packet.Frame, p *packet.Parsed) Verdict {
 		}
 	}
 	if !w.snap.VIPs[p.Dst()] {
-		return w.strayReply(f, p)
+		return w.stray(f, p)
 	}
 	return w.protocolUnreachable(f, p)
 }

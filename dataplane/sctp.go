@@ -65,7 +65,7 @@ func nextSCTP(f *packet.Frame, p *packet.Parsed, s conntrack.State, dir conntrac
 // drops a packet without a chunk, service or not, before it looks for one.
 func (w *Worker) missSCTP(f *packet.Frame, p *packet.Parsed, id lvs.ServiceID) Verdict {
 	if id == 0 && !w.snap.VIPs[p.Dst()] {
-		return w.strayReply(f, p)
+		return w.stray(f, p)
 	}
 	chunk, whole := sctpChunk(f, p)
 	switch {
