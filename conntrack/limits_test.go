@@ -160,3 +160,26 @@ func TestGrowthPastTheConfiguredSizeRefusesNothing(t *testing.T) {
 		t.Errorf("%+v", st)
 	}
 }
+
+func TestAnUnlinkedTemplateLeavesItsKeyToAnother(t *testing.T) {
+	table := newTable(t, Options{Bits: MinBits, Heap: true})
+	h := table.Worker(0)
+	s := flow(1, false, FlagTemplate)
+	old, plain := mustInsert(t, h, s, 0), mustInsert(t, h, flow(2, false, 0), 0)
+	if !h.Unlink(old) || h.Unlink(old) || h.Unlink(plain) {
+		t.Error("a template is unlinked once, and nothing else is")
+	}
+	if lookup(t, h, &s.Key) != 0 || !table.Entry(old).Live() {
+		t.Error("an unlinked template lives and is not found")
+	}
+	fresh := mustInsert(t, h, s, 0)
+	checkIndex(t, table)
+	if !h.Delete(old) || h.Delete(old) || lookup(t, h, &s.Key) != fresh {
+		t.Error("deleting the old one touched the new one")
+	}
+	h.Quiesce()
+	if st := table.Stats(); st.Conns != 2 || st.Templates != 1 {
+		t.Errorf("%+v", st)
+	}
+	checkIndex(t, table)
+}

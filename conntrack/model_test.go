@@ -200,7 +200,7 @@ func checkIndex(t *testing.T, table *Table) {
 		}
 		want := 0
 		for i := uint32(1); i < p.high.Load(); i++ {
-			if e := p.entry(i); e.Live() {
+			if e := p.entry(i); e.Live() && e.Flags()&FlagUnlinked == 0 {
 				want++
 				if f := e.Flags(); f.twoKeys() && f&FlagNoReply == 0 {
 					want++
