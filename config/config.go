@@ -79,7 +79,9 @@ type Node struct {
 
 // Timeouts is the [timeouts] section, ipvsadm --set: whole seconds.
 type Timeouts struct {
-	TCP, TCPFin, UDP time.Duration
+	TCP    time.Duration `json:"tcp_ns"`
+	TCPFin time.Duration `json:"tcpfin_ns"`
+	UDP    time.Duration `json:"udp_ns"`
 }
 
 // Config is a file that has passed every check.
@@ -89,6 +91,7 @@ type Config struct {
 	Settings lvs.Settings // the [settings] section, a kernel's where it says nothing
 	services []lvs.Service
 	marks    []Mark
+	inherits []inherit // of the service with the same index
 }
 
 // Services returns the services in the order of the file, ready for lvs.Build. Destinations are

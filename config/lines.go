@@ -60,12 +60,27 @@ type scanner struct {
 	arrays  map[string]int // tables so far in each [[array]]
 	index   lineIndex
 	tooDeep int // line where brackets nest too deep, 0: nowhere
+	visit   visitor
+}
+
+// visitor is told where things stand while a text is scanned. Nil funcs are not called.
+type visitor struct {
+	table      func(path string, at int) // at the header's bracket
+	assignment func(path string, at stretch)
+}
+
+// stretch is where a key and its value are in a text.
+type stretch struct {
+	key, value, end int // offsets; end is the value's
+	inner           bool
 }
 
 func indexLines(text []byte) lineIndex { return scan(text).index }
 
-func scan(text []byte) *scanner {
-	s := &scanner{text: string(text), line: 1, arrays: map[string]int{}, index: lineIndex{}}
+func scan(text []byte) *scanner { return scanWith(text, visitor{}) }
+
+func scanWith(text []byte, v visitor) *scanner {
+	s := &scanner{text: string(text), line: 1, arrays: map[string]int{}, index: lineIndex{}, visit: v}
 	for s.skipBlank(); s.pos < len(s.text) && s.tooDeep == 0; s.skipBlank() {
 		if s.peek() == '[' {
 			s.header()
@@ -121,7 +136,7 @@ func (s *scanner) note(path string, line int) {
 
 // header reads [a.b] or [[a.b]]. A name on the way that is an array means its last table.
 func (s *scanner) header() {
-	line, array := s.line, strings.HasPrefix(s.text[s.pos:], "[[")
+	at, line, array := s.pos, s.line, strings.HasPrefix(s.text[s.pos:], "[[")
 	s.advance(1)
 	if array {
 		s.advance(1)
@@ -140,6 +155,9 @@ func (s *scanner) header() {
 		s.note(path, line)
 	}
 	s.table = path
+	if s.visit.table != nil {
+		s.visit.table(path, at)
+	}
 	s.skipTo("\n")
 }
 
@@ -182,7 +200,12 @@ func (s *scanner) assignment(path string, depth int) {
 	if s.peek() == '=' {
 		s.pos++
 		s.skipSpaces()
+		at := s.pos
 		s.value(path, depth)
+		if s.visit.assignment != nil {
+			end := at + len(strings.TrimRight(s.text[at:s.pos], " \t"))
+			s.visit.assignment(path, stretch{start, at, end, depth > 0})
+		}
 	}
 	if s.pos == start {
 		s.advance(1)

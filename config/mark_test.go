@@ -69,7 +69,8 @@ tunnel_checksum = "remcsum"
   address = "2001:db8::4"
   method = "nat"
 `)
-	v4, v6 := lvs.ServiceKey{Addr: netip.IPv4Unspecified(), Mark: 7}, lvs.ServiceKey{Addr: netip.IPv6Unspecified(), Mark: 7}
+	v4 := lvs.ServiceKey{Addr: netip.IPv4Unspecified(), Mark: 7}
+	v6 := lvs.ServiceKey{Addr: netip.IPv6Unspecified(), Mark: 7}
 	gue := lvs.Tunnel{Type: lvs.TunnelGUE, Port: 6080, Checksum: lvs.TunnelRemoteChecksum}
 	other := gue
 	other.Port = 7000
@@ -81,7 +82,8 @@ tunnel_checksum = "remcsum"
 		{Key: v6, Scheduler: "wlc", OnePacket: true, Destinations: []lvs.Destination{
 			{Addr: netip.MustParseAddr("2001:db8::4"), Method: lvs.MethodNAT, Weight: 1},
 			{Addr: netip.MustParseAddr("2001:db8::3"), Method: lvs.MethodTUN, Weight: 1, Tunnel: other},
-			{Addr: netip.MustParseAddr("2001:db8::2"), Method: lvs.MethodTUN, Weight: 1, Tunnel: lvs.Tunnel{Type: lvs.TunnelGRE}},
+			{Addr: netip.MustParseAddr("2001:db8::2"), Method: lvs.MethodTUN, Weight: 1,
+				Tunnel: lvs.Tunnel{Type: lvs.TunnelGRE}},
 			{Addr: netip.MustParseAddr("10.0.0.1"), Method: lvs.MethodTUN, Weight: 1, Tunnel: gue},
 		}},
 	}

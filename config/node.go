@@ -39,6 +39,7 @@ type parser struct {
 	file     string
 	opt      Options
 	problems []problem
+	inherits []inherit
 }
 
 // decode returns the file as maps, nil after a syntax error.
@@ -95,6 +96,7 @@ func (p *parser) config(root *table) *Config {
 	c.Timeouts = timeouts(t)
 	c.Settings = p.settings(root)
 	c.services = p.services(root.tables("service"))
+	c.inherits = p.inherits
 	c.marks = p.marks(root.tables("mark"), c.Node.Interfaces)
 	root.done()
 	return c

@@ -55,12 +55,17 @@ func (p *parser) onlyOnce(first map[lvs.ServiceKey]string, key lvs.ServiceKey, p
 	first[key] = path
 }
 
-// defaults are what a service gives its real servers.
-type defaults struct {
-	key    lvs.ServiceKey
-	ok     bool // key is usable: checks that compare with it make sense
+// inherit is what real servers have that say nothing else.
+type inherit struct {
 	method lvs.Method
 	tunnel lvs.Tunnel
+}
+
+// defaults are what a service gives its real servers.
+type defaults struct {
+	inherit
+	key lvs.ServiceKey
+	ok  bool // key is usable: checks that compare with it make sense
 }
 
 func (p *parser) service(t *table) lvs.Service {
@@ -77,8 +82,9 @@ func (p *parser) service(t *table) lvs.Service {
 	if _, persistent := t.m["persistence_timeout"]; ok && key.Mark == 0 && key.Port == 0 && !persistent {
 		t.fail("vip", "port 0 takes every port, which needs persistence; give a port or persistence_timeout = \"6m\"")
 	}
-	d := defaults{key: key, ok: ok, method: t.method(lvs.MethodDR)}
+	d := defaults{key: key, ok: ok, inherit: inherit{method: t.method(lvs.MethodDR)}}
 	d.tunnel = t.tunnel(d.method, lvs.Tunnel{})
+	p.inherits = append(p.inherits, d.inherit)
 	s.Destinations = p.realServers(t.tables("real_server"), d)
 	t.done()
 	return s

@@ -1,0 +1,154 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"ulvs/lvs"
+)
+
+// Change is one difference between two states.
+type Change struct {
+	Object string // what differs, the same for every difference of it
+	Text   string // "tcp 192.0.2.10:80: real server 10.0.0.1:80: weight 1 -> 2"
+}
+
+// Diff returns what must happen to from to make it to, in to's order and what is removed last.
+func Diff(from, to State) []Change {
+	d := differ{}
+	from, to = from.canonical(), to.canonical()
+	old := byKey(from.Services)
+	for i := range to.Services {
+		d.service(old[to.Services[i].Key], &to.Services[i])
+	}
+	kept := byKey(to.Services)
+	for i := range from.Services {
+		if kept[from.Services[i].Key] == nil {
+			d.note("service "+keyName(from.Services[i].Key), "removed")
+		}
+	}
+	d.values("timeouts", timeoutValues(from.Timeouts), timeoutValues(to.Timeouts))
+	for _, name := range lvs.SettingNames() {
+		a, _ := from.Settings.Get(name)
+		b, _ := to.Settings.Get(name)
+		if a != b {
+			d.note("setting "+name, fmt.Sprintf("%d -> %d", a, b))
+		}
+	}
+	return d.changes
+}
+
+// Words returns the texts of changes. Never nil.
+func Words(changes []Change) []string {
+	words := make([]string, len(changes))
+	for i, c := range changes {
+		words[i] = c.Text
+	}
+	return words
+}
+
+func byKey(services []lvs.Service) map[lvs.ServiceKey]*lvs.Service {
+	m := make(map[lvs.ServiceKey]*lvs.Service, len(services))
+	for i := range services {
+		m[services[i].Key] = &services[i]
+	}
+	return m
+}
+
+// keyName is ServiceKey.String with the family of a mark that is not for IPv4.
+func keyName(k lvs.ServiceKey) string {
+	if k.Mark != 0 && k.Addr.Is6() {
+		return k.String() + " ipv6"
+	}
+	return k.String()
+}
+
+func timeoutValues(t Timeouts) []keyValue {
+	return []keyValue{
+		{"tcp", quote(durationWord(t.TCP)), t.TCP == defaultTCP},
+		{"tcpfin", quote(durationWord(t.TCPFin)), t.TCPFin == defaultTCPFin},
+		{"udp", quote(durationWord(t.UDP)), t.UDP == defaultUDP},
+	}
+}
+
+type differ struct{ changes []Change }
+
+func (d *differ) note(object, text string) {
+	d.changes = append(d.changes, Change{object, object + ": " + text})
+}
+
+func (d *differ) service(from, to *lvs.Service) {
+	name := "service " + keyName(to.Key)
+	if from == nil {
+		d.note(name, fmt.Sprintf("added, %d real servers", len(to.Destinations)))
+		return
+	}
+	d.values(name, serviceValues(from), serviceValues(to))
+	old, kept := byAddress(from), byAddress(to)
+	for i := range slices.Backward(to.Destinations) {
+		dest := &to.Destinations[i]
+		object := name + ": real server " + dest.AddrPort().String()
+		if before := old[dest.AddrPort()]; before != nil {
+			d.values(object, destValues(before, inherit{}), destValues(dest, inherit{}))
+		} else {
+			d.note(object, fmt.Sprintf("added, %s, weight %d", dest.Method, dest.Weight))
+		}
+	}
+	for i := range from.Destinations {
+		if ap := from.Destinations[i].AddrPort(); kept[ap] == nil {
+			d.note(name+": real server "+ap.String(), "removed")
+		}
+	}
+	if moved(from, to, old, kept) {
+		d.note(name+": order", "real servers in another order")
+	}
+}
+
+func byAddress(s *lvs.Service) map[netip.AddrPort]*lvs.Destination {
+	m := make(map[netip.AddrPort]*lvs.Destination, len(s.Destinations))
+	for i := range s.Destinations {
+		m[s.Destinations[i].AddrPort()] = &s.Destinations[i]
+	}
+	return m
+}
+
+// moved reports whether real servers that are in both stand in another order.
+func moved(from, to *lvs.Service, old, kept map[netip.AddrPort]*lvs.Destination) bool {
+	next := 0
+	for i := range to.Destinations {
+		if old[to.Destinations[i].AddrPort()] == nil {
+			continue
+		}
+		for kept[from.Destinations[next].AddrPort()] == nil {
+			next++
+		}
+		if from.Destinations[next].AddrPort() != to.Destinations[i].AddrPort() {
+			return true
+		}
+		next++
+	}
+	return false
+}
+
+// values compares what two lists say of the same keys.
+func (d *differ) values(object string, from, to []keyValue) {
+	var texts []string
+	for i := range to {
+		if from[i].value != to[i].value {
+			texts = append(texts, to[i].key+" "+shown(from[i].value)+" -> "+shown(to[i].value))
+		}
+	}
+	if len(texts) > 0 {
+		d.note(object, strings.Join(texts, ", "))
+	}
+}
+
+// shown is a value for people.
+func shown(value string) string {
+	if value == "" {
+		return "unset"
+	}
+	return strings.Trim(value, `"`)
+}

@@ -1,0 +1,152 @@
+package config
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"ulvs/lvs"
+)
+
+// keyValue is a key of a service or real server as the file has it.
+type keyValue struct {
+	key   string
+	value string // in TOML; empty: cannot be said but by leaving the key out
+	leave bool   // leaving the key out says the same
+}
+
+// serviceValues are a service's keys but those that tell it from others, and its real servers'.
+func serviceValues(s *lvs.Service) []keyValue {
+	values := []keyValue{
+		{"scheduler", quote(s.Scheduler), s.Scheduler == "wlc"},
+		{"flags", flagList(s), s.SchedFlags == 0},
+		{"persistence_timeout", "", s.Persistence == 0},
+		{"persistence_granularity", "", s.PersistBits == 0},
+		{"one_packet", strconv.FormatBool(s.OnePacket), !s.OnePacket},
+	}
+	if s.Persistence != 0 {
+		values[2].value = quote(durationWord(s.Persistence))
+	}
+	if s.PersistBits != 0 {
+		values[3].value = strconv.Itoa(int(s.PersistBits))
+	}
+	return values
+}
+
+// destValues are a real server's keys but its address.
+func destValues(d *lvs.Destination, in inherit) []keyValue {
+	values := []keyValue{
+		{"weight", strconv.Itoa(int(d.Weight)), d.Weight == 1},
+		{"upper_threshold", strconv.FormatUint(uint64(d.Upper), 10), d.Upper == 0},
+		{"lower_threshold", strconv.FormatUint(uint64(d.Lower), 10), d.Lower == 0},
+	}
+	return append(values, forwardValues(inherit{d.Method, d.Tunnel}, in)...)
+}
+
+// forwardValues are the keys of a method and its tunnel.
+func forwardValues(f, in inherit) []keyValue {
+	same := f.tunnel == in.tunnel
+	values := []keyValue{
+		{"method", quote(f.method.String()), f.method == in.method},
+		{"tunnel_type", "", same}, {"tunnel_port", "", same}, {"tunnel_checksum", "", same},
+	}
+	if f.method != lvs.MethodTUN {
+		return values
+	}
+	values[1].value = quote(wordAt(tunnelTypes(), int(f.tunnel.Type)))
+	if f.tunnel.Type == lvs.TunnelGUE {
+		values[2].value = strconv.Itoa(int(f.tunnel.Port))
+	}
+	if f.tunnel.Type != lvs.TunnelIPIP {
+		values[3].value = quote(wordAt(tunnelChecksums(), int(f.tunnel.Checksum)))
+	}
+	return values
+}
+
+// wordAt returns a word, or what Parse refuses if there is none.
+func wordAt(words []string, i int) string {
+	if i < len(words) {
+		return words[i]
+	}
+	return fmt.Sprintf("number %d", i)
+}
+
+func quote(s string) string {
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(s) + `"`
+}
+
+func flagList(s *lvs.Service) string {
+	words, bits := flagBits(s.Scheduler)
+	var out []string
+	left := s.SchedFlags
+	for _, w := range words {
+		if left&bits[w] != 0 {
+			out, left = append(out, quote(w)), left&^bits[w]
+		}
+	}
+	slices.Sort(out)
+	if len(out) == 0 {
+		return ""
+	}
+	return "[" + strings.Join(out, ", ") + "]"
+}
+
+// durationWord is 6m, 50s or 1h30m instead of Go's 6m0s.
+func durationWord(d time.Duration) string {
+	text := d.String()
+	for _, zero := range []struct{ end, unit string }{{"m0s", "m"}, {"h0m", "h"}} {
+		if strings.HasSuffix(text, zero.end) {
+			text = strings.TrimSuffix(text, zero.end) + zero.unit
+		}
+	}
+	return text
+}
+
+// renderService writes a service anew. Real servers take the last one's method from the service.
+func renderService(s *lvs.Service, indent string) string {
+	var b strings.Builder
+	b.WriteString("[[service]]\n")
+	in := inherit{}
+	if n := len(s.Destinations); n > 0 {
+		in = inherit{s.Destinations[n-1].Method, s.Destinations[n-1].Tunnel}
+	}
+	writeValues(&b, "", identity(s.Key))
+	writeValues(&b, "", serviceValues(s))
+	writeValues(&b, "", forwardValues(in, inherit{}))
+	for i := range slices.Backward(s.Destinations) {
+		b.WriteString("\n" + renderDest(&s.Destinations[i], in, indent))
+	}
+	return b.String()
+}
+
+// identity tells a service from others.
+func identity(k lvs.ServiceKey) []keyValue {
+	if k.Mark != 0 {
+		family := "ipv4"
+		if k.Addr.Is6() {
+			family = "ipv6"
+		}
+		return []keyValue{{"mark", strconv.FormatUint(uint64(k.Mark), 10), false},
+			{"family", quote(family), family == "ipv4"}}
+	}
+	return []keyValue{{"vip", quote(k.AddrPort().String()), false},
+		{"protocol", quote(lvs.ProtoName(k.Proto)), k.Proto == lvs.ProtoTCP}}
+}
+
+func renderDest(d *lvs.Destination, in inherit, indent string) string {
+	var b strings.Builder
+	b.WriteString(indent + "[[service.real_server]]\n")
+	writeValues(&b, indent, []keyValue{{"address", quote(d.AddrPort().String()), false}})
+	writeValues(&b, indent, destValues(d, in))
+	return b.String()
+}
+
+func writeValues(b *strings.Builder, indent string, values []keyValue) {
+	for _, v := range values {
+		if v.value != "" && !v.leave {
+			fmt.Fprintf(b, "%s%s = %s\n", indent, v.key, v.value)
+		}
+	}
+}

@@ -1,0 +1,56 @@
+package config
+
+import (
+	"reflect"
+
+	"ulvs/lvs"
+)
+
+// State is the part of a configuration that changes while a director runs: by ipvsadm, by
+// sysctls, by a reload.
+type State struct {
+	Services []lvs.Service `json:"services"` // Destinations newest first
+	Timeouts Timeouts      `json:"timeouts"`
+	Settings lvs.Settings  `json:"settings"`
+}
+
+// State returns what the file says. The caller owns the result.
+func (c *Config) State() State { return State{c.Services(), c.Timeouts, c.Settings} }
+
+// Equal reports whether a and b mean the same, the order of services and of real servers included.
+func (s State) Equal(b State) bool {
+	return s.Timeouts == b.Timeouts && s.Settings == b.Settings &&
+		reflect.DeepEqual(s.canonical().Services, b.canonical().Services)
+}
+
+// canonical returns the state without what means nothing: ids, counts, a mask without persistence, a
+// tunnel without its method.
+func (s State) canonical() State {
+	services := make([]lvs.Service, len(s.Services))
+	for i, svc := range s.Services {
+		svc.ID = 0
+		if svc.Persistence == 0 || int(svc.PersistBits) == svc.Key.Addr.BitLen() {
+			svc.PersistBits = 0
+		}
+		dests := make([]lvs.Destination, len(svc.Destinations))
+		for k, d := range svc.Destinations {
+			d.ID, d.Service, d.Load, d.Removed = 0, 0, nil, false
+			d.Tunnel = canonicalTunnel(&d)
+			dests[k] = d
+		}
+		svc.Destinations = dests
+		services[i] = svc
+	}
+	s.Services = services
+	return s
+}
+
+func canonicalTunnel(d *lvs.Destination) lvs.Tunnel {
+	switch {
+	case d.Method != lvs.MethodTUN || d.Tunnel.Type == lvs.TunnelIPIP:
+		return lvs.Tunnel{}
+	case d.Tunnel.Type == lvs.TunnelGRE:
+		return lvs.Tunnel{Type: lvs.TunnelGRE, Checksum: d.Tunnel.Checksum}
+	}
+	return d.Tunnel
+}
