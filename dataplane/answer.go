@@ -44,12 +44,30 @@ func (w *Worker) other(f *packet.Frame, p *packet.Parsed) Verdict {
 	return DropNotOurs
 }
 
-// turn sends a frame back where it came from, from the port's own address: what came may have been
-// for everybody.
-func (w *Worker) turn(f *packet.Frame) {
+// turn addresses an answer to p's sender: along the kernel's route to it, or back where the frame came from if
+// that way is not known or leads into another VLAN. The source is the port's own address; what came may have
+// been for everybody.
+func (w *Worker) turn(f *packet.Frame, p *packet.Parsed) {
 	e := packet.Ethernet(f.Bytes())
-	e.SetDst(e.Src())
+	if hop := w.wayBack(p); hop != nil {
+		f.Port = hop.Port
+		e.SetDst(hop.DstMAC())
+	} else {
+		e.SetDst(e.Src())
+	}
 	e.SetSrc(w.snap.Ports[f.Port].MAC)
+}
+
+func (w *Worker) wayBack(p *packet.Parsed) *Hop {
+	key, ok := w.snap.Routes.NextHop(p.Src())
+	if !ok {
+		return nil
+	}
+	hop := &w.snap.Hops[w.snap.HopIDs[key]]
+	if hop.State != HopReady || hop.VLAN != p.VLAN&0xfff {
+		return nil
+	}
+	return hop
 }
 
 // echo4 answers an echo request, in place.
@@ -58,7 +76,7 @@ func (w *Worker) echo4(f *packet.Frame, p *packet.Parsed) Verdict {
 	if !packet.ICMP(b[p.L4Off : int(p.L3Off)+int(p.TotalLen)]).ChecksumOK() {
 		return DropICMP
 	}
-	w.turn(f)
+	w.turn(f, p)
 	ip := packet.IPv4(b[p.L3Off:])
 	src := ip.SrcWire()
 	ip.SetSrcWire(ip.DstWire())
@@ -78,7 +96,7 @@ func (w *Worker) echo6(f *packet.Frame, p *packet.Parsed) Verdict {
 	if !m.ChecksumOK(p.PseudoSum(len(m))) || p.Addr[0]|p.Addr[1] == 0 {
 		return DropICMP
 	}
-	w.turn(f)
+	w.turn(f, p)
 	ip := packet.IPv6(b[p.L3Off:])
 	src := ip.SrcWire()
 	ip.SetSrcWire(ip.DstWire())

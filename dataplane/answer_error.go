@@ -95,33 +95,34 @@ func (w *Worker) icmpError(f *packet.Frame, p *packet.Parsed, e ownError) Verdic
 	if start < 0 {
 		return e.otherwise
 	}
-	w.turn(f)
+	source := w.errorSource(f, p, e)
+	w.turn(f, p)
 	copy(f.Buf[start:start+l2], f.Buf[f.Off:])
 	b := f.Buf[start : start+l2+min(int(p.TotalLen)+head, most)]
 	if p.V6() {
-		w.ownError6(f, b[l2:], p, e)
+		ownError6(b[l2:], p, e, source)
 	} else {
-		w.ownError4(f, b[l2:], p, e)
+		w.ownError4(b[l2:], p, e, source)
 	}
 	f.Off, f.Len = uint16(start), uint16(len(b))
 	return TxICMPError
 }
 
 // ownError4 writes the headers; TOS 0xc0 is internetwork control, as the kernel marks errors.
-func (w *Worker) ownError4(f *packet.Frame, b []byte, p *packet.Parsed, e ownError) {
+func (w *Worker) ownError4(b []byte, p *packet.Parsed, e ownError, source [2]uint64) {
 	packet.IPv4(b).Encode(&packet.IPv4Fields{
 		TOS: 0xc0, TTL: ownTTL, Proto: packet.ProtoICMP, TotalLen: uint16(len(b)), ID: w.nextID(),
-		Src: uint32(w.errorSource(f, p, e)[0]), Dst: uint32(p.Addr[0]),
+		Src: uint32(source[0]), Dst: uint32(p.Addr[0]),
 	})
 	m := packet.ICMP(b[packet.IPv4Len:])
 	m.Encode(&packet.ICMPFields{Type: e.v4[0], Code: e.v4[1], Rest: e.rest})
 	m.UpdateChecksum()
 }
 
-func (w *Worker) ownError6(f *packet.Frame, b []byte, p *packet.Parsed, e ownError) {
+func ownError6(b []byte, p *packet.Parsed, e ownError, source [2]uint64) {
 	h := packet.IPv6Fields{
 		NextHeader: packet.ProtoICMPv6, HopLimit: ownTTL, PayloadLen: uint16(len(b) - packet.IPv6Len),
-		Src: w.errorSource(f, p, e), Dst: [2]uint64{p.Addr[0], p.Addr[1]},
+		Src: source, Dst: [2]uint64{p.Addr[0], p.Addr[1]},
 	}
 	packet.IPv6(b).Encode(&h)
 	m := packet.ICMPv6(b[packet.IPv6Len:])
@@ -166,7 +167,7 @@ func (w *Worker) reset(f *packet.Frame, p *packet.Parsed) Verdict {
 	}
 	b := f.Bytes()
 	fields := resetOf(packet.TCP(b[p.L4Off : int(p.L3Off)+int(p.TotalLen)]))
-	w.turn(f)
+	w.turn(f, p)
 	ip := b[p.L3Off:]
 	n := packet.IPv4Len
 	if p.V6() {

@@ -128,7 +128,7 @@ func TestErrorsAboutNothingOfOursAndDamagedOnesReachNobody(t *testing.T) {
 	good := errorFrame(t, router, vip, [2]uint8{3, 1}, answer[14:54])
 	for name, f := range map[string][]byte{
 		"checksum":    spoil(good, 36, good[36]^0x40),
-		"cut quote":   errorFrame(t, router, vip, [2]uint8{3, 1}, answer[14:40]),
+		"cut quote":   errorFrame(t, router, vip, [2]uint8{3, 1}, answer[14:37]),
 		"empty quote": errorFrame(t, router, vip, [2]uint8{3, 1}, nil),
 		"IHL":         errorFrame(t, router, vip, [2]uint8{3, 1}, spoil(answer[14:54], 0, 0x4f)),
 		"fragment":    errorFrame(t, router, vip, [2]uint8{3, 1}, mend(spoil(answer, 20, 0, 100))[14:54]),

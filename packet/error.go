@@ -18,7 +18,6 @@ const (
 	ErrIPTotalLength                 // total or payload length beyond the frame, or below the header
 	ErrIPJumbo                       // IPv6 payload length 0 with hop-by-hop options (RFC 2675)
 	ErrIPChecksum                    // IPv4 header checksum is wrong
-	ErrTTLZero                       // TTL or hop limit 0 on arrival
 	ErrMartian                       // an address that may not be on a wire
 	ErrExtHeaderChain                // IPv6 extension headers cut, misplaced, repeated, or more than 8
 	ErrExtHeaderRouting              // IPv6 routing header with segments left: not its final stop
@@ -46,7 +45,6 @@ var errorNames = [NumErrors]string{
 	ErrIPTotalLength:    "ip_total_length",
 	ErrIPJumbo:          "ip_jumbo",
 	ErrIPChecksum:       "ip_checksum",
-	ErrTTLZero:          "ttl_zero",
 	ErrMartian:          "martian",
 	ErrExtHeaderChain:   "ext_header_chain",
 	ErrExtHeaderRouting: "ext_header_routing",

@@ -1,7 +1,8 @@
 package packet
 
-// innerL4Len is how much of a packet's payload an ICMP error must quote (RFC 792).
-const innerL4Len = 8
+// innerL4Len is how much of a packet's L4 header an ICMP error must quote for us: the ports. RFC 792 asks for 8
+// bytes, and the kernel takes 4.
+const innerL4Len = 4
 
 // ParseInner overwrites p with what the packet is that an ICMP or ICMPv6 error
 // quotes: b is the error's payload and starts with an IP header, so p.L3Off is

@@ -12,7 +12,7 @@ func TestParseInner(t *testing.T) {
 	}{
 		{"a whole packet", tcp4().packet(), ErrNone, KindFlow, true},
 		{"a quote of 8 bytes of TCP", tcp4().packet()[:28], ErrNone, KindFlow, true},
-		{"a quote of 7 bytes of TCP", tcp4().packet()[:27], ErrL4Short, KindNone, false},
+		{"a quote of 3 bytes of TCP", tcp4().packet()[:23], ErrL4Short, KindNone, false},
 		{"a quote without any L4 byte", udp4().packet()[:20], ErrL4Short, KindNone, false},
 		{"a quote of 8 bytes of SCTP", base4().sctp().packet()[:28], ErrNone, KindFlow, true},
 		{"a quote behind options", tcp4().options(1, 1, 1, 1).packet()[:32], ErrNone, KindFlow, true},
@@ -28,7 +28,7 @@ func TestParseInner(t *testing.T) {
 		{"nothing", nil, ErrIPShort, KindNone, false},
 		{"no IP at all", []byte{0x50}, ErrIPVersion, KindNone, false},
 		{"8 bytes of UDP over IPv6", udp6().packet()[:48], ErrNone, KindFlow, true},
-		{"7 bytes of UDP over IPv6", udp6().packet()[:47], ErrL4Short, KindNone, false},
+		{"3 bytes of UDP over IPv6", udp6().packet()[:43], ErrL4Short, KindNone, false},
 		{"a cut IPv6 header", udp6().packet()[:39], ErrIPShort, KindNone, false},
 		{"ports behind extension headers", udp6().ext(60, 1, 4, 0, 0, 0, 0).packet(), ErrNone, KindFlow, true},
 		{"an extension header cut", udp6().ext(60, 1, 4, 0, 0, 0, 0).packet()[:47], ErrExtHeaderChain, KindNone, false},

@@ -111,8 +111,6 @@ func (o *oracle) ipv4(b []byte) Error {
 		return ErrIPTotalLength
 	case slowSum(b[:head]) != 0xffff:
 		return ErrIPChecksum
-	case ip.TTL == 0:
-		return ErrTTLZero
 	}
 	o.src, _ = netip.AddrFromSlice(ip.SrcIP)
 	o.dst, _ = netip.AddrFromSlice(ip.DstIP)
@@ -185,8 +183,6 @@ func (o *oracle) ipv6(b []byte) Error {
 		return ErrIPJumbo
 	case 40+length > len(b) || 40+length > 65535:
 		return ErrIPTotalLength
-	case ip.HopLimit == 0:
-		return ErrTTLZero
 	}
 	o.src, _ = netip.AddrFromSlice(ip.SrcIP)
 	o.dst, _ = netip.AddrFromSlice(ip.DstIP)

@@ -21,9 +21,6 @@ func parseIPv4(b []byte, p *Parsed) Error {
 		return ErrIPChecksum
 	}
 	loadIPv4(h, p)
-	if p.TTL == 0 {
-		return ErrTTLZero
-	}
 	if martianV4(h.SrcWire(), h.DstWire()) {
 		return ErrMartian
 	}
@@ -73,8 +70,6 @@ func parseIPv6(b []byte, p *Parsed) Error {
 		return ErrIPJumbo
 	case IPv6Len+length > len(h) || IPv6Len+length > 0xffff:
 		return ErrIPTotalLength
-	case h.HopLimit() == 0:
-		return ErrTTLZero
 	}
 	loadIPv6(h, p)
 	if martianV6(p) {
