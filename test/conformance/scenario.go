@@ -1,0 +1,142 @@
+package conformance
+
+import (
+	"archive/zip"
+	"bytes"
+	_ "embed" // the committed recordings
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"strings"
+)
+
+// recordings is the committed copy of the handed-out recordings, a zip archive.
+//
+//go:embed testdata/recordings.zip
+var recordings []byte
+
+// maxFile bounds a scenario's file, so that a folder of something else is refused early.
+const maxFile = 64 << 20
+
+// Scenario is one recording: what was done to a kernel in order, and what came of it.
+type Scenario struct {
+	Name  string   `json:"name"`
+	Desc  string   `json:"desc"`
+	Tags  []string `json:"tags"`
+	Steps []Step   `json:"steps"`
+}
+
+// Step is a note, a shell line or a frame.
+type Step struct {
+	Note string  `json:"note"`
+	Cmd  string  `json:"cmd"`
+	Text *string `json:"text"` // what Cmd printed; nil: not compared
+	RC   *int    `json:"rc"`   // its exit status; nil: not compared
+	In   *Frame  `json:"in"`   // injected
+	Out  []Frame `json:"out"`  // what came out, in this order on each interface
+}
+
+// Frame is an Ethernet frame and where it was seen.
+type Frame struct {
+	If   string `json:"if"`
+	Hex  bytesx `json:"hex"`
+	Desc string `json:"desc"` // of the recorder; we decode ourselves
+	Real string `json:"real"` // which real server got it; the MAC address says so, too
+}
+
+// bytesx is bytes that JSON holds in hexadecimal.
+type bytesx []byte
+
+// UnmarshalText reads hexadecimal digits.
+func (b *bytesx) UnmarshalText(text []byte) (err error) {
+	*b, err = hex.DecodeString(string(text))
+	return err
+}
+
+// Committed returns the recordings that are part of this package.
+func Committed() (fs.FS, error) {
+	return zip.NewReader(bytes.NewReader(recordings), int64(len(recordings)))
+}
+
+// Open returns the recordings in a folder.
+func Open(dir string) (fs.FS, error) {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return nil, err
+	}
+	if !info.IsDir() {
+		return nil, fmt.Errorf("%s is not a folder", dir)
+	}
+	return os.DirFS(dir), nil
+}
+
+// Names lists the scenarios' files of a folder: every .json but index.json, and what index.json
+// names, whether it is there or not.
+func Names(folder fs.FS) ([]string, error) {
+	files, err := fs.Glob(folder, "*.json")
+	if err != nil {
+		return nil, err
+	}
+	files = slices.DeleteFunc(files, func(f string) bool { return f == "index.json" })
+	index, err := indexed(folder)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("index.json: %w", err)
+	}
+	files = append(files, index...)
+	slices.Sort(files)
+	return slices.Compact(files), nil
+}
+
+func indexed(folder fs.FS) (files []string, err error) {
+	text, err := fs.ReadFile(folder, "index.json")
+	if err != nil {
+		return nil, err
+	}
+	var index struct{ Scenarios []struct{ Name string } }
+	if err := json.Unmarshal(text, &index); err != nil {
+		return nil, err
+	}
+	for _, s := range index.Scenarios {
+		files = append(files, s.Name+".json")
+	}
+	return files, nil
+}
+
+// Load reads a scenario.
+func Load(folder fs.FS, file string) (*Scenario, error) {
+	if info, err := fs.Stat(folder, file); err != nil {
+		return nil, err
+	} else if info.Size() > maxFile {
+		return nil, fmt.Errorf("%s has %d bytes, at most %d are read", file, info.Size(), maxFile)
+	}
+	text, err := fs.ReadFile(folder, file)
+	if err != nil {
+		return nil, err
+	}
+	return Parse(strings.TrimSuffix(path.Base(file), ".json"), text)
+}
+
+// Parse reads a scenario's JSON. name is used where it names none.
+func Parse(name string, text []byte) (*Scenario, error) {
+	s := &Scenario{Name: name}
+	if err := json.Unmarshal(text, s); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	if len(s.Steps) == 0 {
+		return nil, fmt.Errorf("%s: no steps", name)
+	}
+	for i, step := range s.Steps {
+		if (step.Cmd == "") == (step.In == nil) && step.Note == "" {
+			return nil, fmt.Errorf("%s: step %d is neither a note, a command nor a frame", name, i)
+		}
+		if step.In == nil && len(step.Out) > 0 {
+			return nil, fmt.Errorf("%s: step %d has frames out but none in", name, i)
+		}
+	}
+	return s, nil
+}
