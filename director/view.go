@@ -175,7 +175,7 @@ func (d *director) nextHop(snap *dataplane.Snapshot, id lvs.DestID) *control.Nex
 
 // Conns implements control.Backend.
 func (d *director) Conns(_ control.ConnFilter, fn func(control.Conn) bool) {
-	now := dataplane.TickOf(time.Since(d.started))
+	now := dataplane.TickOf(d.clock())
 	d.mu.RLock()
 	built := d.built
 	d.mu.RUnlock()
@@ -216,7 +216,7 @@ func macString(mac packet.MAC) string { return mac.String() }
 
 // ListedConns implements control.Editor.
 func (d *director) ListedConns(fn func(control.ListedConn) bool) {
-	d.Node.ListedConns(dataplane.TickOf(time.Since(d.started)), fn)
+	d.Node.ListedConns(dataplane.TickOf(d.clock()), fn)
 }
 
 var _ control.Editor = (*director)(nil)
