@@ -73,9 +73,11 @@ func traffic(tb testing.TB, l *lab.Lab, to netip.AddrPort) (stop func()) {
 	return stop
 }
 
-// replug makes the director's server-side interface anew, as if its card had been taken
-// out and put back: another index, another MAC address.
-func replug(tb testing.TB, l *lab.Lab) {
+// replug makes the director's server-side interface anew, as a driver that is loaded again
+// does: another index, the same MAC address. (With another one real servers would send
+// their answers of NAT to the old one for half a minute: the gateway's address is the kernel's,
+// and so is announcing it.)
+func replug(tb testing.TB, l *lab.Lab, mac net.HardwareAddr) {
 	tb.Helper()
 	far, err := netns.GetFromName(l.Netns("d1"))
 	if err != nil {
@@ -85,7 +87,7 @@ func replug(tb testing.TB, l *lab.Lab) {
 	inside(tb, l, "sw1", func() error {
 		attrs := netlink.NewLinkAttrs()
 		attrs.Name, attrs.MTU = "d1-s0", l.Options().ServerMTU
-		pair := &netlink.Veth{LinkAttrs: attrs, PeerName: "s0", PeerNamespace: netlink.NsFd(far)}
+		pair := &netlink.Veth{LinkAttrs: attrs, PeerName: "s0", PeerNamespace: netlink.NsFd(far), PeerHardwareAddr: mac}
 		br, err := netlink.LinkByName("br0")
 		if err != nil {
 			return err
@@ -124,6 +126,10 @@ func unplug(tb testing.TB, l *lab.Lab) {
 func TestAnInterfaceThatVanishesIsPickedUpWhenItReturns(t *testing.T) {
 	l := newLab(t, lab.Options{Prefix: "t-vanish"})
 	d := start(t, l, lab.ConfigOptions{})
+	mac, err := l.MAC("d1", "s0")
+	if err != nil {
+		t.Fatal(err)
+	}
 	var sessions []*session
 	for _, m := range methods {
 		for _, v6 := range []bool{false, true} {
@@ -147,7 +153,7 @@ func TestAnInterfaceThatVanishesIsPickedUpWhenItReturns(t *testing.T) {
 		testutil.Await(t, "traffic to be counted that has no way", func() bool {
 			return d.verdict("drop_no_route") > dropped
 		})
-		replug(t, l)
+		replug(t, l, mac)
 		d.awaitPorts("c0", "s0")
 		d.awaitReady()
 		for i, s := range sessions {
