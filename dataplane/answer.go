@@ -40,6 +40,8 @@ func (w *Worker) other(f *packet.Frame, p *packet.Parsed) Verdict {
 		return w.icmp6(f, p)
 	case p.Kind == packet.KindICMP:
 		return w.icmp4(f, p)
+	case isIPsec(p):
+		return w.ipsec(f, p)
 	}
 	return DropNotOurs
 }

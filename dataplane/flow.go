@@ -13,7 +13,7 @@ func (w *Worker) flow(f *packet.Frame, p *packet.Parsed, ref conntrack.Ref) Verd
 	}
 	e := w.table.Entry(ref)
 	m := e.Meta()
-	if !m.Live() || e.Expired(w.now) || !ref.Reply() && p.TCPFlags&packet.TCPSyn != 0 && w.renews(p, e) {
+	if !m.Live() || e.Expired(w.now) || !ref.Reply() && w.renewed(f, p, e) {
 		w.expire(ref, e)
 		return w.miss(f, p)
 	}
@@ -25,6 +25,17 @@ func (w *Worker) flow(f *packet.Frame, p *packet.Parsed, ref conntrack.Ref) Verd
 		return w.onePacket(s, w.request(f, p, s)) // it was held
 	}
 	return w.request(f, p, s)
+}
+
+// renewed reports whether the packet replaces its session by a new one.
+func (w *Worker) renewed(f *packet.Frame, p *packet.Parsed, e *conntrack.Entry) bool {
+	switch p.Proto {
+	case lvs.ProtoTCP:
+		return p.TCPFlags&packet.TCPSyn != 0 && w.renews(p, e)
+	case lvs.ProtoSCTP:
+		return w.renewsSCTP(f, p, e)
+	}
+	return false
 }
 
 // session is a live session as a packet found it.
@@ -81,11 +92,10 @@ func (w *Worker) request(f *packet.Frame, p *packet.Parsed, s session) Verdict {
 	if hop.State != HopReady {
 		return w.unresolved(d.Hop)
 	}
-	dir := conntrack.Input
-	if s.meta.Flags()&conntrack.FlagNoOutput != 0 {
-		dir = conntrack.InputOnly
+	if s.meta.Counting() {
+		s.e.CountPacket()
 	}
-	w.track(s.e, p, s.meta.State(), dir)
+	w.track(f, p, s, inputDir(s.meta.Flags()))
 	w.stats.in(id, p.TotalLen)
 	if d.Method == lvs.MethodDR && p.TTL > 1 && p.TotalLen <= hop.MTU && p.Flags&packet.FlagOptions == 0 {
 		return w.forwardDR(f, p, hop)
@@ -111,7 +121,7 @@ func (w *Worker) onePacket(s session, v Verdict) Verdict {
 func (w *Worker) orphan(f *packet.Frame, p *packet.Parsed, s session) Verdict {
 	ref, e := s.ref, s.e
 	if s.meta.Flags()&conntrack.FlagBypass != 0 {
-		w.track(e, p, s.meta.State(), conntrack.InputOnly)
+		w.track(f, p, s, conntrack.InputOnly)
 		return w.forwardRouted(f, p)
 	}
 	if w.snap.Settings.ExpireNodestConn == 0 {
@@ -209,7 +219,7 @@ func (w *Worker) reply(f *packet.Frame, p *packet.Parsed, e *conntrack.Entry) Ve
 	if m.Flags()&conntrack.FlagNoOutput != 0 {
 		e.ClearFlags(conntrack.FlagNoOutput)
 	}
-	w.track(e, p, m.State(), conntrack.Output)
+	w.track(f, p, session{e: e, meta: m}, conntrack.Output)
 	w.stats.out(e.Dest(), p.TotalLen)
 	if fits {
 		return w.forwardReply(f, p, e, hop)
@@ -266,16 +276,23 @@ func (w *Worker) unresolved(id HopID) Verdict {
 }
 
 // track moves the session's state and restarts its timer, writing only what changed.
-func (w *Worker) track(e *conntrack.Entry, p *packet.Parsed, s conntrack.State, dir conntrack.Dir) {
-	if p.Proto == lvs.ProtoTCP {
-		if next := conntrack.NextTCP(dir, s, p.TCPFlags); next != s {
-			w.transition(e, s, next)
-			s = next
+func (w *Worker) track(f *packet.Frame, p *packet.Parsed, s session, dir conntrack.Dir) {
+	was := s.meta.State()
+	next := was
+	switch p.Proto {
+	case lvs.ProtoTCP:
+		next = w.nextTCP(dir, was, p.TCPFlags)
+	case lvs.ProtoSCTP:
+		next = nextSCTP(f, p, was, dir)
+	case lvs.ProtoUDP:
+		if dir == conntrack.Output {
+			w.assure(s.e)
 		}
-	} else if dir == conntrack.Output {
-		w.assure(e)
 	}
-	e.Touch(w.now, w.snap.Timeouts.Of(s))
+	if next != was {
+		w.transition(s.e, was, next)
+	}
+	s.e.Touch(w.now, w.snap.Timeouts.Of(next))
 }
 
 // transition changes the state and recounts the session where its activity changed.
@@ -284,7 +301,7 @@ func (w *Worker) transition(e *conntrack.Entry, from, to conntrack.State) {
 	if !e.SetState(from, to) {
 		return
 	}
-	if to == conntrack.TCPEstablished {
+	if to.Established() {
 		w.assure(e)
 	}
 	if from.Active() == to.Active() {

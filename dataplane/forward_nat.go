@@ -15,16 +15,17 @@ func (w *Worker) forwardNAT(f *packet.Frame, p *packet.Parsed, to forwarding) Ve
 		return DropHeadroom
 	}
 	b := l3(f, p)
-	port := packet.Delta(0).Change16(uint16(p.L4>>16), to.conn.DestPort())
 	var d packet.Delta
 	if p.V6() {
 		d = setAddr6(b, ip6Dst, to.conn.DestAddr6())
 	} else {
 		d = setAddr4(b, ip4Dst, to.conn.DestAddr4())
 	}
-	l4 := b[p.L4Off-p.L3Off:]
-	binary.LittleEndian.PutUint16(l4[2:4], to.conn.DestPort())
-	mendL4(b, l4, p, d+port)
+	if p.Kind == packet.KindFlow { // AH and ESP have no ports, and no checksum that we could mend
+		l4 := b[p.L4Off-p.L3Off:]
+		binary.LittleEndian.PutUint16(l4[2:4], to.conn.DestPort())
+		w.mendL4(b, l4, p, d.Change16(uint16(p.L4>>16), to.conn.DestPort()))
+	}
 	return TxNAT
 }
 
@@ -34,16 +35,17 @@ func (w *Worker) forwardReply(f *packet.Frame, p *packet.Parsed, e *conntrack.En
 		return DropHeadroom
 	}
 	b := l3(f, p)
-	port := packet.Delta(0).Change16(uint16(p.L4), e.VIPPort())
 	var d packet.Delta
 	if p.V6() {
 		d = setAddr6(b, ip6Src, e.VIP6())
 	} else {
 		d = setAddr4(b, ip4Src, e.VIP4())
 	}
-	l4 := b[p.L4Off-p.L3Off:]
-	binary.LittleEndian.PutUint16(l4[0:2], e.VIPPort())
-	mendL4(b, l4, p, d+port)
+	if p.Kind == packet.KindFlow {
+		l4 := b[p.L4Off-p.L3Off:]
+		binary.LittleEndian.PutUint16(l4[0:2], e.VIPPort())
+		w.mendL4(b, l4, p, d.Change16(uint16(p.L4), e.VIPPort()))
+	}
 	return TxNATReply
 }
 
@@ -79,11 +81,13 @@ func setAddr6(b []byte, off int, addr [2]uint64) packet.Delta {
 
 // mendL4 applies a change of addresses and ports to the L4 checksum. SCTP's CRC covers the ports: it is
 // computed anew. A UDP datagram that came without a checksum leaves with one, as the kernel's does.
-func mendL4(b, l4 []byte, p *packet.Parsed, d packet.Delta) {
+func (w *Worker) mendL4(b, l4 []byte, p *packet.Parsed, d packet.Delta) {
 	switch p.Proto {
 	case packet.ProtoTCP:
 		h := packet.TCP(l4[:packet.TCPLen])
 		h.SetChecksum(h.Checksum().Apply(d))
+	case packet.ProtoSCTP:
+		w.mendSCTP(l4, uint32(p.L4))
 	case packet.ProtoUDP:
 		h := packet.UDP(l4[:packet.UDPLen])
 		if sum := h.Checksum(); sum != 0 {

@@ -24,6 +24,9 @@ func (w *Worker) miss(f *packet.Frame, p *packet.Parsed) Verdict {
 		return DropOwnSource
 	}
 	id := w.service(f, p)
+	if p.Proto == lvs.ProtoSCTP {
+		return w.missSCTP(f, p, id)
+	}
 	if id == 0 || w.ftpData(p, id) {
 		return w.stray(f, p)
 	}
@@ -57,6 +60,9 @@ func flowKey(p *packet.Parsed) conntrack.Key {
 // schedule starts a session (ip_vs_schedule, ip_vs_sched_persist) and forwards its first
 // packet.
 func (w *Worker) schedule(f *packet.Frame, p *packet.Parsed, svc *Service) Verdict {
+	if w.drops.Drop(w.snap.Settings.DropPacket, w.snap.Settings.AMDropRate) {
+		return DropDefence
+	}
 	id, template := w.pick(p, svc)
 	d := w.dest(uint32(id))
 	if d == nil {
@@ -81,8 +87,8 @@ func (w *Worker) leave(f *packet.Frame, p *packet.Parsed, svc *Service) Verdict 
 		return w.noDestination(f, p)
 	}
 	spec := conntrack.Spec{
-		Key: flowKey(p), Service: uint32(svc.Config.ID), State: firstState(p),
-		Flags: conntrack.FlagBypass | conntrack.FlagNoOutput,
+		Key: flowKey(p), Service: uint32(svc.Config.ID), Flags: conntrack.FlagBypass | conntrack.FlagNoOutput,
+		State: w.firstState(p, conntrack.InputOnly),
 	}
 	spec.Timeout = w.snap.Timeouts.Of(spec.State)
 	if _, result := w.conns.Insert(&spec, w.now); result == conntrack.Full {
@@ -118,7 +124,7 @@ type newSession struct {
 func (w *Worker) insert(p *packet.Parsed, n newSession) (conntrack.Ref, conntrack.Result) {
 	spec := conntrack.Spec{
 		Key: flowKey(p), Dest: uint32(n.id), Service: uint32(n.svc.Config.ID), Control: n.template,
-		DestAddr: n.dest.Addr, DestPort: n.dest.Port, State: firstState(p),
+		DestAddr: n.dest.Addr, DestPort: n.dest.Port,
 	}
 	switch {
 	case n.svc.Persist != 0:
@@ -137,6 +143,10 @@ func (w *Worker) insert(p *packet.Parsed, n newSession) (conntrack.Ref, conntrac
 	if n.svc.Config.OnePacket {
 		spec.Flags |= conntrack.FlagOnePacket
 	}
+	if w.snap.Settings.DropEntry == defenceAlways {
+		spec.Flags |= conntrack.FlagCounted
+	}
+	spec.State = w.firstState(p, inputDir(spec.Flags))
 	spec.Timeout = w.snap.Timeouts.Of(spec.State)
 	ref, result := w.conns.Insert(&spec, w.now)
 	if result != conntrack.Inserted {
@@ -150,12 +160,24 @@ func (w *Worker) insert(p *packet.Parsed, n newSession) (conntrack.Ref, conntrac
 	return ref, result
 }
 
-// firstState is the state after the packet that opens a session.
-func firstState(p *packet.Parsed) conntrack.State {
-	if p.Proto == lvs.ProtoTCP {
-		return conntrack.NextTCP(conntrack.Input, conntrack.TCPNone, p.TCPFlags)
+// firstState is the state to insert a session with. The packet that opens it is tracked after that: TCP's
+// stays where it is then, SCTP's would be taken for a repetition.
+func (w *Worker) firstState(p *packet.Parsed, dir conntrack.Dir) conntrack.State {
+	switch p.Proto {
+	case lvs.ProtoTCP:
+		return w.nextTCP(dir, conntrack.TCPNone, p.TCPFlags)
+	case lvs.ProtoSCTP:
+		return conntrack.SCTPNone
 	}
 	return conntrack.UDPNormal
+}
+
+// inputDir is the direction of a client's packet of a session with these flags.
+func inputDir(f conntrack.Flags) conntrack.Dir {
+	if f&conntrack.FlagNoOutput != 0 {
+		return conntrack.InputOnly
+	}
+	return conntrack.Input
 }
 
 // stray handles a packet for no service: one for a VIP is answered as a closed port, everything else

@@ -18,6 +18,7 @@ const (
 	DropNoDestination                // no real server could take the session, and no answer was possible
 	DropRemoved                      // the session's real server is no longer configured
 	DropTableFull                    // max_conns reached
+	DropDefence                      // would have started a session, and it was its turn by drop_packet
 	DropNoRoute                      // the kernel has no route, or one through no interface of ours
 	DropNeighbour                    // the next hop's MAC address did not resolve in time
 	DropTTL                          // TTL ran out and no ICMP error was due
@@ -63,7 +64,7 @@ func (v Verdict) IsDrop() bool { return v < TxDR || v > hold }
 
 var verdictNames = [NumVerdicts]string{
 	"drop_internal", "drop_other_host", "drop_own_source", "drop_not_ours", "drop_no_service", "drop_no_destination", "drop_removed",
-	"drop_table_full", "drop_no_route", "drop_neighbour", "drop_ttl", "drop_too_big", "drop_headroom",
+	"drop_table_full", "drop_defence", "drop_no_route", "drop_neighbour", "drop_ttl", "drop_too_big", "drop_headroom",
 	"drop_fragment", "drop_options", "drop_icmp", "drop_arp", "drop_answer_limit",
 	"tx_dr", "tx_nat", "tx_nat_reply", "tx_tun", "tx_routed", "tx_arp", "tx_nd", "tx_echo",
 	"tx_icmp_error", "tx_reset", "gathered", "hold",

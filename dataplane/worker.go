@@ -23,6 +23,7 @@ type Options struct {
 	Table     *conntrack.Table
 	Snapshots *atomic.Pointer[Snapshot] // must hold one before the first batch
 	Gathering *Reassembly               // of fragments, shared by all workers; nil: they are dropped
+	Drops     *PacketDrops              // drop_packet, shared by all workers; nil: the worker's own
 	Notices   chan<- Notice             // to the director, never waited for; nil: nobody listens
 	Seed      uint64                    // for IP ids of outer headers and own packets
 }
@@ -38,6 +39,8 @@ type Worker struct {
 	source  *atomic.Pointer[Snapshot]
 	notices chan<- Notice
 	stats   Stats
+	drops   *PacketDrops
+	entries entryDrops
 	idle    idleState
 
 	// valid during a batch
@@ -88,6 +91,10 @@ func NewWorker(o Options) *Worker {
 		id: o.ID, workers: max(o.Workers, 1), queue: o.Queue, table: o.Table, conns: o.Table.Worker(o.ID),
 		source: o.Snapshots, notices: o.Notices, gathering: o.Gathering, random: o.Seed | 1,
 	}
+	if w.drops = o.Drops; w.drops == nil {
+		w.drops = new(PacketDrops)
+	}
+	w.entries.init(w, o.Seed)
 	w.stats.init()
 	return w
 }
@@ -108,6 +115,7 @@ func (w *Worker) RunOnce(now conntrack.Tick) int {
 		w.retryHeld()
 	}
 	w.sweep()
+	w.entries.run()
 	w.stats.publish(w.snap)
 	w.conns.Quiesce()
 	return n

@@ -57,6 +57,7 @@ type director struct {
 	workers  []*worker
 
 	gathering *dataplane.Reassembly
+	drops     dataplane.PacketDrops
 
 	ioMu    sync.RWMutex // guards what follows: the loop writes, the control socket reads
 	network *kernelNetwork

@@ -79,7 +79,7 @@ func (d *director) makeWorkers(n int) {
 	for id := range n {
 		w := &worker{id: id, cpu: -1, dp: dataplane.NewWorker(dataplane.Options{
 			ID: id, Workers: n, Table: d.table, Snapshots: d.Snapshots(), Notices: d.notices,
-			Gathering: d.gathering, Seed: rand.Uint64(),
+			Gathering: d.gathering, Drops: &d.drops, Seed: rand.Uint64(),
 		})}
 		if id < len(cpus) {
 			w.cpu = cpus[id]

@@ -19,7 +19,7 @@ import (
 // Sizes of a chunk and of the headroom in front of a received frame, as the kernel's
 // XDP leaves it.
 const (
-	ChunkSize = 4096
+	ChunkSize = 10240
 	Headroom  = 256
 )
 
