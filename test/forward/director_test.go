@@ -201,13 +201,21 @@ func (d *director) services() []control.Service {
 
 func (d *director) verdict(name string) uint64 {
 	d.tb.Helper()
-	for _, v := range d.status().Verdicts {
+	st := d.status()
+	n, ok := verdictOf(&st, name)
+	if !ok {
+		d.tb.Fatalf("no verdict is called %s", name)
+	}
+	return n
+}
+
+func verdictOf(st *control.Status, name string) (frames uint64, ok bool) {
+	for _, v := range st.Verdicts {
 		if v.Name == name {
-			return v.Frames
+			return v.Frames, true
 		}
 	}
-	d.tb.Fatalf("no verdict is called %s", name)
-	return 0
+	return 0, false
 }
 
 // proveCarrier fails unless ulvs carried at least n frames through AF_XDP and the kernel
