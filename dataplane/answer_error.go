@@ -36,13 +36,15 @@ func (w *Worker) timeExceeded(f *packet.Frame, p *packet.Parsed, fromPort bool) 
 	})
 }
 
-// tooBig tells the sender the MTU. The packet is quoted as it would have gone on, with its TTL
+// tooBig tells the sender the MTU. A client's packet is quoted as it would have gone on, with its TTL
 // taken down.
 func (w *Worker) tooBig(f *packet.Frame, p *packet.Parsed, mtu int, fromPort bool) Verdict {
 	if mtu < minMTU4 {
 		return DropTooBig
 	}
-	decTTL(f.Bytes()[p.L3Off:], p)
+	if !fromPort {
+		decTTL(f.Bytes()[p.L3Off:], p) // ip_forward looks at the MTU before it does that
+	}
 	return w.icmpError(f, p, ownError{
 		v4: typeCode{packet.ICMPUnreachable, packet.ICMPCodeFragNeeded}, v6: typeCode{packet.ICMPv6PacketTooBig, 0},
 		rest: uint32(mtu), otherwise: DropTooBig, fromPort: fromPort,

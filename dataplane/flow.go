@@ -13,6 +13,9 @@ func (w *Worker) flow(f *packet.Frame, p *packet.Parsed, ref conntrack.Ref) Verd
 	}
 	e := w.table.Entry(ref)
 	m := e.Meta()
+	if w.snap.idle {
+		return w.stray(f, p)
+	}
 	if !m.Live() || e.Expired(w.now) || !ref.Reply() && w.renewed(f, p, e) {
 		w.expire(ref, e)
 		return w.miss(f, p)
@@ -97,15 +100,28 @@ func (w *Worker) request(f *packet.Frame, p *packet.Parsed, s session) Verdict {
 	}
 	w.track(f, p, s, inputDir(s.meta.Flags()))
 	w.stats.in(id, p.TotalLen)
-	if d.Method == lvs.MethodDR && p.TTL > 1 && p.TotalLen <= hop.MTU && p.Flags&packet.FlagOptions == 0 {
+	method := methodOf(s.meta.Flags())
+	if method == lvs.MethodDR && p.TTL > 1 && p.TotalLen <= hop.MTU && p.Flags&packet.FlagOptions == 0 {
 		return w.forwardDR(f, p, hop)
 	}
-	v := w.forward(f, p, forwarding{s.e, d, hop})
-	if v == TxICMPError && d.Method != lvs.MethodNAT {
+	v := w.forward(f, p, forwarding{s.e, d, hop, method})
+	if v == TxICMPError && method != lvs.MethodNAT {
 		// The kernel sees its own error pass as the session's reply and counts it (ip_vs_out_icmp).
 		w.stats.out(id, f.Len-p.L3Off)
 	}
 	return v
+}
+
+// methodOf is the session's method: that of its real server when it began. An edit changes new sessions only
+// (how a tunnel is made is the real server's, as it is now).
+func methodOf(f conntrack.Flags) lvs.Method {
+	switch {
+	case f&conntrack.FlagNAT != 0:
+		return lvs.MethodNAT
+	case f&conntrack.FlagTUN != 0:
+		return lvs.MethodTUN
+	}
+	return lvs.MethodDR
 }
 
 // onePacket ends a session of one-packet scheduling when its packet has gone.
@@ -140,9 +156,10 @@ func (w *Worker) orphan(f *packet.Frame, p *packet.Parsed, s session) Verdict {
 
 // forwarding is what the three methods work with.
 type forwarding struct {
-	conn *conntrack.Entry
-	dest *Dest
-	hop  *Hop
+	conn   *conntrack.Entry
+	dest   *Dest
+	hop    *Hop
+	method lvs.Method
 }
 
 // forward applies the destination's method. TTL goes down by one in every method, before
@@ -157,14 +174,15 @@ func (w *Worker) forward(f *packet.Frame, p *packet.Parsed, to forwarding) Verdi
 		return w.timeExceeded(f, p, false)
 	}
 	limit := to.hop.MTU
-	if to.dest.Method == lvs.MethodTUN {
+	mtu := int(limit)
+	if to.method == lvs.MethodTUN {
 		limit = w.pathMTU(to)
+		mtu = int(limit) - int(to.dest.Overhead)
 	}
-	mtu := int(limit) - int(to.dest.Overhead)
 	if int(p.TotalLen) <= mtu {
 		return w.apply(f, p, to)
 	}
-	tunnelAnyway := to.dest.Method == lvs.MethodTUN && w.snap.Settings.PMTUDisc == 0
+	tunnelAnyway := to.method == lvs.MethodTUN && w.snap.Settings.PMTUDisc == 0
 	if w.refuses(p, mtu) && (p.V6() || !tunnelAnyway) {
 		return w.tooBig(f, p, mtu, false)
 	}
@@ -189,7 +207,7 @@ func (w *Worker) refuses(p *packet.Parsed, mtu int) bool {
 }
 
 func (w *Worker) apply(f *packet.Frame, p *packet.Parsed, to forwarding) Verdict {
-	switch to.dest.Method {
+	switch to.method {
 	case lvs.MethodDR:
 		return w.forwardDR(f, p, to.hop)
 	case lvs.MethodNAT:

@@ -95,7 +95,7 @@ func (w *Worker) countError(p *packet.Parsed) {
 		return
 	}
 	e := w.table.Entry(ref)
-	if d := w.dest(e.Dest()); d != nil && !d.Removed && d.Method != lvs.MethodNAT {
+	if d := w.dest(e.Dest()); d != nil && !d.Removed && methodOf(e.Flags()) != lvs.MethodNAT {
 		w.stats.out(e.Dest(), p.TotalLen)
 	}
 }
@@ -145,11 +145,11 @@ func (w *Worker) relayIn(f *packet.Frame, p *packet.Parsed, e *conntrack.Entry) 
 		return w.timeExceeded(f, p, false)
 	}
 	w.stats.in(e.Dest(), p.TotalLen)
-	switch d.Method {
+	switch method := methodOf(e.Flags()); method {
 	case lvs.MethodDR:
 		return w.forwardDR(f, p, hop)
 	case lvs.MethodTUN:
-		return w.forwardTUN(f, p, forwarding{e, d, hop})
+		return w.forwardTUN(f, p, forwarding{e, d, hop, method})
 	}
 	if !setL2(f, ipSpan(p), hop, etherType(p)) {
 		return DropHeadroom

@@ -74,7 +74,7 @@ func (w *Worker) schedule(f *packet.Frame, p *packet.Parsed, svc *Service) Verdi
 	}
 	s := w.session(ref)
 	v := w.request(f, p, s)
-	if svc.Config.OnePacket && result == conntrack.Inserted {
+	if s.meta.Flags()&conntrack.FlagOnePacket != 0 && result == conntrack.Inserted {
 		return w.onePacket(s, v)
 	}
 	return v
@@ -140,7 +140,7 @@ func (w *Worker) insert(p *packet.Parsed, n newSession) (conntrack.Ref, conntrac
 	default:
 		spec.Flags = conntrack.FlagNoOutput
 	}
-	if n.svc.Config.OnePacket {
+	if n.svc.Config.OnePacket && p.Proto == lvs.ProtoUDP {
 		spec.Flags |= conntrack.FlagOnePacket
 	}
 	if w.snap.Settings.DropEntry == defenceAlways {

@@ -86,7 +86,7 @@ type Dest struct {
 	Removed  bool
 	Quiesced bool // weight 0
 	V6       bool
-	Overhead uint8 // bytes that the tunnel adds; 0 unless Method == MethodTUN
+	Overhead uint8 // bytes that a tunnel to it adds
 	Tunnel   lvs.Tunnel
 	Port     uint16    // real server's port as it lies in the packet; 0: the packet's own
 	Addr     [2]uint64 // real server's address as little-endian loads; IPv4 in the low half of [0]
@@ -102,10 +102,8 @@ func NewDest(d *lvs.Destination, source netip.Addr) Dest {
 		Method: d.Method, Removed: d.Removed, Quiesced: d.Weight == 0, Load: d.Load, Service: d.Service,
 		Addr: wireAddr(d.Addr), Port: packet.WirePort(d.Port), V6: d.Addr.Is6(), Source: wireAddr(source),
 	}
-	if d.Method == lvs.MethodTUN {
-		out.Overhead, out.Tunnel = tunnelOverhead(d.Tunnel, d.Addr.Is6()), d.Tunnel
-		out.addrSum = addrSum4(out.Source[0], out.Addr[0])
-	}
+	out.Overhead, out.Tunnel = tunnelOverhead(d.Tunnel, d.Addr.Is6()), d.Tunnel
+	out.addrSum = addrSum4(out.Source[0], out.Addr[0])
 	return out
 }
 
@@ -142,6 +140,7 @@ type Snapshot struct {
 	// vip_mode netlink are the kernel's and not among them.
 	VIPs    map[netip.Addr]bool
 	Locals  []netip.Addr // the host's own addresses: nobody else sends from them
+	idle    bool         // no service at all: the kernel takes IPVS out of the way then, sessions or not
 	flow4   flowIndex
 	own     flowIndex // IPv4 addresses of our own, as keys of address|ownAddr
 	flow6   map[key6]lvs.ServiceID
@@ -189,6 +188,7 @@ func (s *Snapshot) IndexServices() {
 	s.flow6 = make(map[key6]lvs.ServiceID)
 	s.flow4 = newFlowIndex(len(s.Services))
 	s.marks = make(map[markKey]lvs.ServiceID)
+	s.idle = true
 	s.reals, s.tunnels = make(map[realKey]bool), make(map[realKey]bool)
 	for i := range s.Dests {
 		d := &s.Dests[i]
@@ -205,6 +205,7 @@ func (s *Snapshot) IndexServices() {
 		if c == nil || s.Services[i].Scheduler == nil {
 			continue
 		}
+		s.idle = false
 		if c.Key.Mark != 0 {
 			s.marks[markKey{c.Key.Mark, c.Key.Addr.Is6()}] = c.ID
 			continue

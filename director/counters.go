@@ -32,10 +32,19 @@ func (c *counters) follow(built *lvs.Snapshot) {
 		}
 	}
 	for id, d := range built.Destinations {
-		if d != nil && c.dests[id].owner != d.Load {
-			c.dests[id] = startingAt(d.Load, c.rawDest(lvs.DestID(id)))
+		// One that comes back into a service made anew counts from 0, as the kernel has it.
+		if d == nil {
+			continue
+		}
+		if owner := (destOwner{d.Load, d.Service}); c.dests[id].owner != owner {
+			c.dests[id] = startingAt(owner, c.rawDest(lvs.DestID(id)))
 		}
 	}
+}
+
+type destOwner struct {
+	load    *lvs.Load
+	service lvs.ServiceID
 }
 
 func startingAt(owner any, raw dataplane.DestStats) counter {

@@ -33,6 +33,11 @@ func (s *Snapshot) Dest(id DestID) *Destination {
 	return s.Destinations[id]
 }
 
+// slot reports whether a service has, or had for its sessions' sake, the id.
+func (s *Snapshot) slot(id int) bool {
+	return s != nil && id < len(s.Services) && s.Services[id] != nil
+}
+
 // Build validates services and freezes them as the generation after prev (nil: the
 // first). A service or destination that prev knows keeps its id and Load;
 // a removed destination with sessions keeps its slot and is revived, counts
@@ -143,7 +148,7 @@ func (b *builder) keepRemoved(prev *Snapshot) {
 func (b *builder) placeNew() {
 	at := 1
 	for _, s := range b.newSvcs {
-		for at < len(b.next.Services) && b.next.Services[at] != nil {
+		for at < len(b.next.Services) && (b.next.Services[at] != nil || b.prev.slot(at)) {
 			at++
 		}
 		if at == len(b.next.Services) {
