@@ -23,7 +23,7 @@ type kernelNetwork struct {
 }
 
 func newKernelNetwork(ports []port, state *route.State) *kernelNetwork {
-	return &kernelNetwork{ports: ports, state: state, links: newLinkMap(ports, state)}
+	return &kernelNetwork{ports: ports, state: state, links: newLinkMap(ports, state.Links())}
 }
 
 // NextHop implements Network.
@@ -91,9 +91,9 @@ type linkMap struct {
 	byPort  map[dataplane.HopKey]route.Link
 }
 
-func newLinkMap(ports []port, state *route.State) *linkMap {
+func newLinkMap(ports []port, links []route.Link) *linkMap {
 	m := &linkMap{map[int]dataplane.HopKey{}, map[dataplane.HopKey]route.Link{}}
-	for _, l := range state.Links() {
+	for _, l := range links {
 		for i := range ports {
 			if ports[i].index == 0 {
 				continue
