@@ -133,7 +133,8 @@ vip = "198.18.0.100:80"
 		t.Errorf("exit status %d, want 1", code)
 	}
 	for _, want := range []string{
-		":2: ", "eth77", ":5: ", "colour", ":9: ", "did you mean wlc", ":11: ", ":13: ", "10.18.1.300", ":16: ", "weight", ":18: ",
+		":2: ", "eth77", ":5: ", "colour", ":9: ", "did you mean wlc", ":11: ", ":13: ",
+		"10.18.1.300", ":16: ", "weight", ":18: ",
 	} {
 		if !strings.Contains(said, want) {
 			t.Errorf("not a word of %q", want)

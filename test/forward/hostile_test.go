@@ -33,7 +33,8 @@ type victim struct {
 func (v *victim) ipv4(change func(ip []byte) []byte) []byte {
 	ip := make([]byte, packet.IPv4Len+packet.TCPLen)
 	packet.IPv4(ip).Encode(&packet.IPv4Fields{
-		TTL: 64, Proto: packet.ProtoTCP, TotalLen: uint16(len(ip)), Src: packet.WireV4(v.client), Dst: packet.WireV4(v.vip.Addr()),
+		TTL: 64, Proto: packet.ProtoTCP, TotalLen: uint16(len(ip)),
+		Src: packet.WireV4(v.client), Dst: packet.WireV4(v.vip.Addr()),
 	})
 	packet.TCP(ip[packet.IPv4Len:]).Encode(&packet.TCPFields{SrcPort: 4000, DstPort: v.vip.Port(), Flags: packet.TCPSyn})
 	return v.ethernet(packet.EtherTypeIPv4, change(ip))
@@ -74,7 +75,7 @@ func (v *victim) frames() []hostileFrame {
 		{"a zero source port", v.resummed(func(ip []byte) { ip[20], ip[21] = 0, 0 }), ""},
 		{"a zero destination port", v.resummed(func(ip []byte) { ip[22], ip[23] = 0, 0 }), ""},
 		{"TTL 0", v.resummed(func(ip []byte) { ip[8] = 0 }), ""},
-		{"the last fragment of a datagram beyond 65535", v.resummed(func(ip []byte) { ip[6], ip[7] = 0x1f, 0xff }), "bad_fragment_bad"},
+		{"a fragment that ends beyond 65535", v.resummed(func(ip []byte) { ip[6], ip[7] = 0x1f, 0xff }), "bad_fragment_bad"},
 		{"a fragment too small to have ports", v.resummed(func(ip []byte) { ip[6], ip[3] = 0x20, 22 }), ""},
 		{"two tags", qinq, ""},
 		{"an Ethernet header and nothing else", good[:packet.EthernetLen], ""},
@@ -163,7 +164,8 @@ func victimOf(t *testing.T, l *lab.Lab) *victim {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &victim{packet.MAC(dst), packet.MAC(src), l.Addresses().Clients[0].IPv4, target(l, lvs.MethodDR, false, lab.PortHTTP)}
+	vip := target(l, lvs.MethodDR, false, lab.PortHTTP)
+	return &victim{packet.MAC(dst), packet.MAC(src), l.Addresses().Clients[0].IPv4, vip}
 }
 
 // awaitBalance wants every frame that was received to have exactly one verdict, and none to be a bug's.
