@@ -140,6 +140,7 @@ type Snapshot struct {
 	// vip_mode netlink are the kernel's and not among them.
 	VIPs    map[netip.Addr]bool
 	Locals  []netip.Addr // the host's own addresses: nobody else sends from them
+	removed bool         // a real server is gone that sessions still refer to
 	idle    bool         // no service at all: the kernel takes IPVS out of the way then, sessions or not
 	flow4   flowIndex
 	own     flowIndex // IPv4 addresses of our own, as keys of address|ownAddr
@@ -192,6 +193,7 @@ func (s *Snapshot) IndexServices() {
 	s.reals, s.tunnels = make(map[realKey]bool), make(map[realKey]bool)
 	for i := range s.Dests {
 		d := &s.Dests[i]
+		s.removed = s.removed || d.Removed
 		switch {
 		case d.Load == nil || d.Removed:
 		case d.Method == lvs.MethodNAT:

@@ -126,7 +126,23 @@ func (w *Worker) begin(now conntrack.Tick) {
 	if snap := w.source.Load(); snap != w.snap {
 		w.snap = snap
 		w.stats.generation.Store(snap.Generation)
+		if w.id == 0 && snap.removed && snap.Settings.ExpireNodestConn != 0 {
+			w.expireOrphans()
+		}
 	}
+}
+
+// expireOrphans ends all sessions and templates of real servers that are no longer configured, as
+// expire_nodest_conn wants it (ip_vs_expire_nodest_conn_flush). It looks at the whole table, and only
+// when somebody has just removed a real server.
+func (w *Worker) expireOrphans() {
+	w.table.Walk(func(r conntrack.Ref, e *conntrack.Entry, i conntrack.Info) bool {
+		d := w.dest(i.DestID)
+		if i.Flags&conntrack.FlagBypass == 0 && (d == nil || d.Removed) {
+			w.expire(r, e)
+		}
+		return true
+	})
 }
 
 // batch decides and rewrites stage by stage, so that the cache misses of different

@@ -3,6 +3,7 @@ package conformance
 import (
 	"bytes"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -42,7 +43,9 @@ func (d *desk) serve(c call) answer {
 	out, err := stream{o, 1}, stream{o, 2}
 	switch c.Name {
 	case "ipvsadm":
-		o.a.Code = ipvsadm.Run(c.Args, ipvsadm.IO{In: bytes.NewReader(c.Stdin), Out: out, Err: err}, front{d.bed})
+		o.a.Code = ipvsadm.Run(c.Args, ipvsadm.IO{
+			In: bytes.NewReader(c.Stdin), Out: out, Err: err, Names: offline{ipvsadm.SystemNames()},
+		}, front{d.bed})
 		d.bed.refresh()
 	case "sysctl":
 		o.a.Code = d.sysctl(c.Args, out, err)
@@ -103,11 +106,25 @@ func (d *desk) procFile(args []string, out, err stream) int {
 	return 0
 }
 
+// offline knows the names of ports but none of hosts: a replay asks nobody on a network.
+type offline struct{ ipvsadm.Names }
+
+// Address implements ipvsadm.Names.
+func (offline) Address(string) (a netip.Addr, ok bool) { return a, false }
+
+// Host implements ipvsadm.Names.
+func (offline) Host(netip.Addr) (name string, ok bool) { return "", false }
+
 // front is the director as the ipvsadm front end sees it.
 type front struct{ *bed }
 
-// Edit implements ipvsadm.Backend.
-func (f front) Edit(e *lvs.Edit) error { return f.node.Edit(e) }
+// Edit implements ipvsadm.Backend. The workers see what it changed at once, as running ones would.
+func (f front) Edit(e *lvs.Edit) error {
+	if err := f.node.Edit(e); err != nil {
+		return err
+	}
+	return f.pump()
+}
 
 // Listing implements ipvsadm.Backend.
 func (f front) Listing() (control.Listing, error) { return f.node.Listing(), nil }
@@ -190,7 +207,9 @@ func (d *desk) sysctlGet(name string, bare bool, out, err stream) int {
 
 func (d *desk) sysctlNames() (names []string) {
 	for _, s := range lvs.SettingNames() {
-		names = append(names, vsPrefix+s)
+		if s != "kernel_quirks" { // ours
+			names = append(names, vsPrefix+s)
+		}
 	}
 	for name := range d.sysctls {
 		names = append(names, name)
