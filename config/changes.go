@@ -11,8 +11,9 @@ import (
 
 // Change is one difference between two states.
 type Change struct {
-	Object string // what differs, the same for every difference of it
-	Text   string // "tcp 192.0.2.10:80: real server 10.0.0.1:80: weight 1 -> 2"
+	Object  string // what differs, the same for every difference of it
+	Service string // whose; empty: timeouts or a setting
+	Text    string // "service tcp 192.0.2.10:80: real server 10.0.0.1:80: weight 1 -> 2"
 }
 
 // Diff returns what must happen to from to make it to, in to's order and what is removed last.
@@ -25,10 +26,12 @@ func Diff(from, to State) []Change {
 	}
 	kept := byKey(to.Services)
 	for i := range from.Services {
-		if kept[from.Services[i].Key] == nil {
-			d.note("service "+keyName(from.Services[i].Key), "removed")
+		if key := from.Services[i].Key; kept[key] == nil {
+			d.of = "service " + keyName(key)
+			d.note(d.of, "removed")
 		}
 	}
+	d.of = ""
 	d.values("timeouts", timeoutValues(from.Timeouts), timeoutValues(to.Timeouts))
 	for _, name := range lvs.SettingNames() {
 		a, _ := from.Settings.Get(name)
@@ -38,6 +41,26 @@ func Diff(from, to State) []Change {
 		}
 	}
 	return d.changes
+}
+
+// Lost counts the differences from loaded to running that are no more when running becomes next.
+func Lost(loaded, running, next State) (count int) {
+	gone := map[string]bool{}
+	for _, c := range Diff(running, next) {
+		gone[c.Object] = true
+	}
+	kept := byKey(next.Services)
+	for i := range running.Services {
+		if key := running.Services[i].Key; kept[key] == nil {
+			gone["all of service "+keyName(key)] = true
+		}
+	}
+	for _, c := range Diff(loaded, running) {
+		if gone[c.Object] || gone["all of "+c.Service] {
+			count++
+		}
+	}
+	return count
 }
 
 // Words returns the texts of changes. Never nil.
@@ -73,14 +96,18 @@ func timeoutValues(t Timeouts) []keyValue {
 	}
 }
 
-type differ struct{ changes []Change }
+type differ struct {
+	changes []Change
+	of      string // the service at hand
+}
 
 func (d *differ) note(object, text string) {
-	d.changes = append(d.changes, Change{object, object + ": " + text})
+	d.changes = append(d.changes, Change{object, d.of, object + ": " + text})
 }
 
 func (d *differ) service(from, to *lvs.Service) {
 	name := "service " + keyName(to.Key)
+	d.of = name
 	if from == nil {
 		d.note(name, fmt.Sprintf("added, %d real servers", len(to.Destinations)))
 		return

@@ -14,6 +14,9 @@
 //	GET /v1/ipvs/conns                one ListedConn per line
 //	POST /v1/ipvs/edit                an lvs.Edit
 //	POST /v1/settings                 a Setting
+//	POST /v1/reload                   a Reloaded
+//	GET /v1/running                   a Running
+//	POST /v1/saved
 package control
 
 import (
@@ -35,18 +38,23 @@ type Backend interface {
 
 // Status is the director as a whole.
 type Status struct {
-	Name          string         `json:"name"`
-	PID           int            `json:"pid"`
-	Version       string         `json:"version"`
-	StartedAt     time.Time      `json:"started_at"`
-	UptimeSeconds int64          `json:"uptime_seconds"`
-	ConfigPath    string         `json:"config_path,omitempty"`
-	Generation    uint64         `json:"generation"` // of the snapshot; workers report theirs
-	Workers       []WorkerStatus `json:"workers"`
-	Ports         []PortStatus   `json:"ports"`
-	Sessions      Sessions       `json:"sessions"`
-	Verdicts      []Verdict      `json:"verdicts"` // in the data plane's order
-	Routing       Routing        `json:"routing"`
+	Name          string    `json:"name"`
+	PID           int       `json:"pid"`
+	Version       string    `json:"version"`
+	StartedAt     time.Time `json:"started_at"`
+	UptimeSeconds int64     `json:"uptime_seconds"`
+	ConfigPath    string    `json:"config_path,omitempty"`
+	// Modified says that what runs differs from the file as it was last read or written, and in what.
+	Modified         bool           `json:"modified"`
+	ModifiedServices int            `json:"modified_services"`
+	ModifiedTimeouts bool           `json:"modified_timeouts"`
+	ModifiedSettings int            `json:"modified_settings"`
+	Generation       uint64         `json:"generation"` // of the snapshot; workers report theirs
+	Workers          []WorkerStatus `json:"workers"`
+	Ports            []PortStatus   `json:"ports"`
+	Sessions         Sessions       `json:"sessions"`
+	Verdicts         []Verdict      `json:"verdicts"` // in the data plane's order
+	Routing          Routing        `json:"routing"`
 }
 
 // WorkerStatus is one worker. Counters are since its start.
@@ -125,7 +133,8 @@ type Stats struct {
 
 // Service is a VIP with its real servers.
 type Service struct {
-	Protocol           string         `json:"protocol"` // tcp, udp
+	Protocol           string         `json:"protocol"`       // tcp, udp, sctp; fwm: packets with a mark
+	Mark               uint32         `json:"mark,omitempty"` // then VIP only tells the family
 	VIP                netip.AddrPort `json:"vip"`
 	Scheduler          string         `json:"scheduler"`
 	Flags              []string       `json:"flags"`

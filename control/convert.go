@@ -15,6 +15,9 @@ func ServiceOf(s *lvs.Service) Service {
 		OnePacket:          s.OnePacket,
 		RealServers:        make([]RealServer, len(s.Destinations)),
 	}
+	if s.Key.Mark != 0 {
+		out.Protocol, out.Mark = "fwm", s.Key.Mark
+	}
 	for i := range s.Destinations {
 		out.RealServers[i] = realServerOf(&s.Destinations[i])
 	}

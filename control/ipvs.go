@@ -220,6 +220,11 @@ func (c *Client) SetSetting(ctx context.Context, name string, value int) error {
 
 // post sends v as JSON; a good answer says nothing more.
 func (c *Client) post(ctx context.Context, path string, v any) error {
+	return c.exchange(ctx, path, v, nil)
+}
+
+// exchange sends v as JSON and decodes the answer into out, unless that is nil.
+func (c *Client) exchange(ctx context.Context, path string, v, out any) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	body, err := json.Marshal(v)
@@ -235,8 +240,14 @@ func (c *Client) post(ctx context.Context, path string, v any) error {
 		return c.explain(err)
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode == http.StatusOK {
+	if resp.StatusCode != http.StatusOK {
+		return c.refusal(resp)
+	}
+	if out == nil {
 		return nil
 	}
-	return c.refusal(resp)
+	if err := json.NewDecoder(io.LimitReader(resp.Body, maxBodyBytes)).Decode(out); err != nil {
+		return c.notUlvs(err)
+	}
+	return nil
 }

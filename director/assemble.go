@@ -71,7 +71,7 @@ func (n *Node) snapshot() *dataplane.Snapshot {
 	timeouts := n.timeouts
 	s := &dataplane.Snapshot{
 		Generation: n.generation, RouteEpoch: n.epoch & 0xfff, Timeouts: &timeouts, Settings: n.settings,
-		Routes: routes{n.network}, Ports: n.network.Ports(), Marks: n.marks,
+		Routes: routes{n.network}, Ports: n.network.Ports(), Marks: n.markRules(),
 		Services: make([]dataplane.Service, len(n.built.Services)),
 		Dests:    make([]dataplane.Dest, len(n.built.Destinations)),
 		VIPs:     map[netip.Addr]bool{}, Locals: n.network.Locals(),
@@ -118,6 +118,12 @@ func (n *Node) vips() []netip.Addr {
 			list = append(list, k.Addr)
 		}
 	}
+	for _, m := range n.markVIPs() {
+		if a := m.Destination.Addr(); !seen[a] {
+			seen[a] = true
+			list = append(list, a)
+		}
+	}
 	return list
 }
 
@@ -137,6 +143,7 @@ func (n *Node) rules() afxdp.Rules {
 			r.Services = append(r.Services, afxdp.Rule{Addr: k.Addr, Port: k.Port, Proto: k.Proto})
 		}
 	}
+	r.Services = append(r.Services, n.markSteering()...)
 	seen := map[afxdp.Rule]bool{}
 	for _, d := range n.built.Destinations {
 		if d == nil || d.Method == lvs.MethodDR {
@@ -155,6 +162,9 @@ func (n *Node) rules() afxdp.Rules {
 // replyRules tell what comes back from a real server: answers through NAT, and ICMP errors about what we
 // sent into a tunnel.
 func replyRules(d *lvs.Destination, svc *lvs.ServiceKey) []afxdp.Rule {
+	if d.Method == lvs.MethodNAT && svc.Mark != 0 { // of any protocol
+		return []afxdp.Rule{{Addr: d.Addr}}
+	}
 	if d.Method == lvs.MethodNAT {
 		return []afxdp.Rule{{Addr: d.Addr, Port: d.Port, Proto: svc.Proto}}
 	}

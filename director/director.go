@@ -30,6 +30,10 @@ type Options struct {
 	ConfigPath string
 	Log        *slog.Logger
 	Version    string
+	// Load reads the configuration anew, with the same checks as at the start. Nil: Reload refuses.
+	Load func() (*config.Config, error)
+	// Reloads asks for a Reload with every value that it delivers. May be nil.
+	Reloads <-chan struct{}
 }
 
 // gcPercent trades memory for fewer collections, which steal time from workers. The
@@ -57,6 +61,8 @@ type director struct {
 	workers  []*worker
 
 	gathering *dataplane.Reassembly
+	changed   chan struct{} // services may be others: the loop brings the kernel up to date
+	reloading sync.Mutex    // one reload at a time
 	drops     dataplane.PacketDrops
 
 	ioMu    sync.RWMutex // guards what follows: the loop writes, the control socket reads
@@ -71,7 +77,7 @@ func Run(ctx context.Context, opt Options) (err error) {
 	d := &director{
 		opt: opt, log: opt.Log, started: time.Now(),
 		gathering: dataplane.NewReassembly(), notices: make(chan dataplane.Notice, noticeQueue),
-		failures: make(chan error, 64),
+		failures: make(chan error, 64), changed: make(chan struct{}, 1),
 	}
 	defer func() { err = errors.Join(err, d.close()) }()
 	listener, err := control.Listen(opt.Config.Node.ControlSocket)
@@ -141,7 +147,8 @@ func (d *director) openNode() (err error) {
 	if err != nil {
 		return err
 	}
-	return d.Replace(d.opt.Config.Services())
+	_, err = d.Load(d.opt.Config)
+	return err
 }
 
 // published follows a new snapshot: what is steered to us, and workers that sleep although
@@ -150,6 +157,10 @@ func (d *director) published(services bool) {
 	if services && d.Node != nil {
 		if err := d.steering.Set(d.rules()); err != nil {
 			d.log.Error("cannot change what is steered to us", "err", err)
+		}
+		select {
+		case d.changed <- struct{}{}:
+		default: // the loop has not seen the last one yet
 		}
 	}
 	for _, w := range d.workers {
@@ -185,6 +196,10 @@ func (d *director) loop(ctx context.Context) error {
 			return nil
 		case c := <-d.routes.Changes():
 			d.kernelChanged(c)
+		case <-d.changed:
+			d.followServices()
+		case <-d.opt.Reloads:
+			d.reloadBySignal()
 		case n := <-d.notices:
 			d.handle(n)
 		case err := <-d.failures:

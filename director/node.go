@@ -62,6 +62,11 @@ type Node struct {
 	generation uint64
 	epoch      uint16
 	counters   counters
+
+	fileMarks []config.Mark
+	loaded    config.State // what the file said when it was last read or written
+	version   uint64       // of what loaded or running state may depend on
+	compared  comparison
 }
 
 // NewNode makes a Node without services and publishes its first snapshot.
@@ -76,6 +81,7 @@ func NewNode(o NodeOptions) (*Node, error) {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	n.loaded = n.state()
 	return n, n.replace(nil)
 }
 
@@ -155,6 +161,7 @@ func (n *Node) refresh() {
 func (n *Node) publish() {
 	n.generation++
 	n.epoch++
+	n.version++
 	n.snapshots.Store(n.snapshot())
 	if n.opt.Published != nil {
 		n.opt.Published(true)

@@ -22,6 +22,7 @@ func (d *director) Status() control.Status {
 		UptimeSeconds: int64(time.Since(d.started).Seconds()), ConfigPath: d.opt.ConfigPath,
 		Generation: d.generation, Sessions: d.sessions(), Routing: d.routing(), Verdicts: d.verdicts(),
 	}
+	d.compare().tell(&s)
 	for _, w := range d.workers {
 		s.Workers = append(s.Workers, d.workerStatus(w))
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -20,7 +21,10 @@ func (d *director) addVIPs() error {
 		return nil
 	}
 	var errs []error
-	for _, vip := range d.vips() {
+	for _, vip := range d.lockedVIPs() {
+		if slices.ContainsFunc(d.added, func(a addedVIP) bool { return a.vip == vip }) {
+			continue
+		}
 		link, err := d.linkFor(vip)
 		if err != nil {
 			errs = append(errs, err)
@@ -38,20 +42,46 @@ func (d *director) addVIPs() error {
 	return errors.Join(errs...)
 }
 
+func (d *director) lockedVIPs() []netip.Addr {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.vips()
+}
+
+// followServices brings what the kernel holds for us up to date: VIPs and neighbours.
+func (d *director) followServices() {
+	vips := d.lockedVIPs()
+	err := d.removeVIPsBut(func(vip netip.Addr) bool { return slices.Contains(vips, vip) })
+	if err = errors.Join(err, d.addVIPs()); err != nil {
+		d.log.Error("cannot follow the services' VIPs", "err", err)
+	}
+	d.askHops()
+}
+
 type addedVIP struct {
 	link netlink.Link
 	vip  netip.Addr
 }
 
 func (d *director) removeVIPs() error {
+	return d.removeVIPsBut(func(netip.Addr) bool { return false })
+}
+
+// removeVIPsBut takes the VIPs that we added off their interfaces, except those that stay.
+func (d *director) removeVIPsBut(stays func(netip.Addr) bool) error {
 	var errs []error
+	var left []addedVIP
 	for _, a := range d.added {
+		if stays(a.vip) {
+			left = append(left, a)
+			continue
+		}
 		err := netlink.AddrDel(a.link, hostAddr(a.vip))
 		if err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) && !errors.Is(err, unix.ENODEV) {
 			errs = append(errs, fmt.Errorf("remove %s from %s: %w", a.vip, a.link.Attrs().Name, err))
 		}
 	}
-	d.added = nil
+	d.added = left
 	return errors.Join(errs...)
 }
 

@@ -88,6 +88,8 @@ func (a *app) commands() []*cobra.Command {
 		a.procCommand(),
 		a.setCommand(),
 		a.settingsCommand(),
+		a.reloadCommand(),
+		a.saveCommand(),
 		a.configCommand(),
 		lab.Command(),
 		a.versionCommand(),

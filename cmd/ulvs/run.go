@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -24,6 +25,8 @@ type runOptions struct {
 	ConfigPath string
 	Log        *slog.Logger
 	Version    string
+	Load       func() (*config.Config, error)
+	Reloads    <-chan struct{}
 }
 
 func (a *app) runCommand() *cobra.Command {
@@ -33,6 +36,7 @@ func (a *app) runCommand() *cobra.Command {
 		Use:   "run FILE",
 		Short: "Forward, as FILE says, until SIGTERM",
 		Long: "Forward, as FILE says. SIGTERM and SIGINT drain and detach; a second one ends at once.\n" +
+			"SIGHUP reads FILE again, as ulvs reload does.\n" +
 			"The log goes to standard error.",
 		Args: oneFile,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -65,23 +69,41 @@ func (a *app) runFile(ctx context.Context, path string, log *slog.Logger) error 
 	if err != nil {
 		return configFailure(err)
 	}
+	if path, err = filepath.Abs(path); err != nil {
+		return fmt.Errorf("find the configuration again: %w", err)
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	defer signal.Stop(signals)
-	go runSignals(ctx, signals, signalActions{cancel: cancel, exit: os.Exit, log: log})
-	return a.run(ctx, runOptions{Config: c, ConfigPath: path, Log: log, Version: version()})
+	reloads := make(chan struct{}, 1)
+	go runSignals(ctx, signals, signalActions{cancel: cancel, exit: os.Exit, log: log, reloads: reloads})
+	return a.run(ctx, runOptions{
+		Config: c, ConfigPath: path, Log: log, Version: version(), Load: loader(path), Reloads: reloads,
+	})
+}
+
+// loader reads the file again, with the same checks.
+func loader(path string) func() (*config.Config, error) {
+	return func() (*config.Config, error) {
+		c, err := config.Load(path, machine(false))
+		if err != nil {
+			return nil, configFailure(err)
+		}
+		return c, nil
+	}
 }
 
 type signalActions struct {
-	cancel func()
-	exit   func(code int)
-	log    *slog.Logger
+	cancel  func()
+	exit    func(code int)
+	log     *slog.Logger
+	reloads chan<- struct{}
 }
 
 // runSignals ends the director on the first signal and the process on the
-// second. SIGHUP, with which keepalived reloads, must not end a director.
+// second. SIGHUP reloads, as in keepalived.
 func runSignals(ctx context.Context, signals <-chan os.Signal, act signalActions) {
 	asked := false
 	for {
@@ -93,7 +115,7 @@ func runSignals(ctx context.Context, signals <-chan os.Signal, act signalActions
 		}
 		switch {
 		case s == syscall.SIGHUP:
-			act.log.Warn("this version cannot reload; restart to apply a changed file", "signal", s.String())
+			act.reload()
 		case asked:
 			act.log.Warn("ending at once", "signal", s.String())
 			act.exit(exitFailed)
@@ -103,6 +125,14 @@ func runSignals(ctx context.Context, signals <-chan os.Signal, act signalActions
 			act.log.Info("draining; a second signal ends at once", "signal", s.String())
 			act.cancel()
 		}
+	}
+}
+
+// reload asks for one. One that is asked for but not begun yet is as good.
+func (a signalActions) reload() {
+	select {
+	case a.reloads <- struct{}{}:
+	default:
 	}
 }
 

@@ -127,16 +127,20 @@ func TestSIGTERMEndsRunCleanly(t *testing.T) {
 	}
 }
 
-func TestSIGHUPDoesNotEndTheDirector(t *testing.T) {
+func TestSIGHUPReloadsAndDoesNotEndTheDirector(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	signals, ended := make(chan os.Signal), make(chan struct{})
+	signals, reloads, ended := make(chan os.Signal), make(chan struct{}, 1), make(chan struct{})
 	go func() {
 		defer close(ended)
-		runSignals(ctx, signals, signalActions{cancel: cancel, exit: func(int) {}, log: slog.New(slog.DiscardHandler)})
+		act := signalActions{cancel: cancel, exit: func(int) {}, log: slog.New(slog.DiscardHandler), reloads: reloads}
+		runSignals(ctx, signals, act)
 	}()
 	signals <- syscall.SIGHUP
-	signals <- syscall.SIGHUP // taken only after the first was dealt with
+	<-reloads
+	for range 3 {
+		signals <- syscall.SIGHUP // taken although nobody reloads
+	}
 	if ctx.Err() != nil {
 		t.Error("SIGHUP ended the director")
 	}

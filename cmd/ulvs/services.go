@@ -52,7 +52,7 @@ func sortServices(list []control.Service) {
 		return cmp.Or(
 			cmp.Compare(a.VIP.Addr().BitLen(), b.VIP.Addr().BitLen()),
 			cmp.Compare(protocolRank(a.Protocol), protocolRank(b.Protocol)),
-			a.VIP.Compare(b.VIP))
+			a.VIP.Compare(b.VIP), cmp.Compare(a.Mark, b.Mark))
 	})
 	for i := range list {
 		slices.SortStableFunc(list[i].RealServers, func(a, b control.RealServer) int {
@@ -63,7 +63,7 @@ func sortServices(list []control.Service) {
 
 // protocolRank orders as the protocols' numbers do.
 func protocolRank(protocol string) int {
-	return slices.Index([]string{"tcp", "udp", "sctp"}, protocol)
+	return slices.Index([]string{"tcp", "udp", "sctp", "fwm"}, protocol)
 }
 
 // columns is one of the listings: what stands behind an address.
@@ -126,6 +126,12 @@ func printServices(w io.Writer, list []control.Service, c columns) {
 }
 
 func serviceName(s *control.Service) string {
+	switch {
+	case s.Mark != 0 && s.VIP.Addr().Is6():
+		return fmt.Sprintf("FWM  %d IPv6", s.Mark)
+	case s.Mark != 0:
+		return fmt.Sprintf("FWM  %d", s.Mark)
+	}
 	return fmt.Sprintf("%-4s %s", strings.ToUpper(s.Protocol), addressOf(s.VIP))
 }
 

@@ -33,7 +33,7 @@ func printStatus(w io.Writer, st *control.Status) {
 	fmt.Fprintf(w, "%s: ulvs %s, pid %d, up %s, generation %d\n",
 		st.Name, st.Version, st.PID, period(st.UptimeSeconds), st.Generation)
 	if st.ConfigPath != "" {
-		fmt.Fprintf(w, "configuration: %s\n", st.ConfigPath)
+		fmt.Fprintf(w, "configuration: %s%s\n", st.ConfigPath, modifiedWords(st))
 	}
 	printSessions(w, &st.Sessions)
 	r := &st.Routing
@@ -42,6 +42,32 @@ func printStatus(w io.Writer, st *control.Status) {
 	printWorkers(w, st.Workers)
 	printPorts(w, st.Ports)
 	printVerdicts(w, st.Verdicts)
+}
+
+// modifiedWords says in what the running state differs from the file.
+func modifiedWords(st *control.Status) string {
+	var what []string
+	if n := st.ModifiedServices; n > 0 {
+		what = append(what, count(n, "service"))
+	}
+	if st.ModifiedTimeouts {
+		what = append(what, "timeouts")
+	}
+	if n := st.ModifiedSettings; n > 0 {
+		what = append(what, count(n, "setting"))
+	}
+	if !st.Modified {
+		return ""
+	}
+	return " (what runs differs: " + strings.Join(what, ", ") + "; keep it with: ulvs save)"
+}
+
+// count is 1 service, 2 services.
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
 }
 
 func printSessions(w io.Writer, s *control.Sessions) {
