@@ -13,7 +13,7 @@ func (w *Worker) flow(f *packet.Frame, p *packet.Parsed, ref conntrack.Ref) Verd
 	}
 	e := w.table.Entry(ref)
 	m := e.Meta()
-	if w.snap.idle {
+	if w.snap.idle[index(p.V6())] {
 		return w.stray(f, p)
 	}
 	if !m.Live() || e.Expired(w.now) || !ref.Reply() && w.renewed(f, p, e) {
@@ -178,6 +178,9 @@ func (w *Worker) forward(f *packet.Frame, p *packet.Parsed, to forwarding) Verdi
 	if to.method == lvs.MethodTUN {
 		limit = w.pathMTU(to)
 		mtu = int(limit) - int(to.dest.Overhead)
+		if mtu < minMTU(to.dest.V6) {
+			return DropTooBig // nothing gets through such a tunnel (__ip_vs_get_out_rt)
+		}
 	}
 	if int(p.TotalLen) <= mtu {
 		return w.apply(f, p, to)
@@ -187,6 +190,13 @@ func (w *Worker) forward(f *packet.Frame, p *packet.Parsed, to forwarding) Verdi
 		return w.tooBig(f, p, mtu, false)
 	}
 	return w.cut(f, w.apply(f, p, to), limit)
+}
+
+func minMTU(v6 bool) int {
+	if v6 {
+		return errorMax6
+	}
+	return minMTU4
 }
 
 // pathMTU is the MTU of a tunnel's path: what a router told us of it, at most the next hop's.

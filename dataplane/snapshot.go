@@ -141,7 +141,9 @@ type Snapshot struct {
 	VIPs    map[netip.Addr]bool
 	Locals  []netip.Addr // the host's own addresses: nobody else sends from them
 	removed bool         // a real server is gone that sessions still refer to
-	idle    bool         // no service at all: the kernel takes IPVS out of the way then, sessions or not
+	// idle tells, for IPv4 and IPv6, that there is no service at all: the kernel takes IPVS out of the way then,
+	// sessions or not.
+	idle    [2]bool
 	flow4   flowIndex
 	own     flowIndex // IPv4 addresses of our own, as keys of address|ownAddr
 	flow6   map[key6]lvs.ServiceID
@@ -189,7 +191,7 @@ func (s *Snapshot) IndexServices() {
 	s.flow6 = make(map[key6]lvs.ServiceID)
 	s.flow4 = newFlowIndex(len(s.Services))
 	s.marks = make(map[markKey]lvs.ServiceID)
-	s.idle = true
+	s.idle = [2]bool{true, true}
 	s.reals, s.tunnels = make(map[realKey]bool), make(map[realKey]bool)
 	for i := range s.Dests {
 		d := &s.Dests[i]
@@ -207,7 +209,7 @@ func (s *Snapshot) IndexServices() {
 		if c == nil || s.Services[i].Scheduler == nil {
 			continue
 		}
-		s.idle = false
+		s.idle[index(c.Key.Addr.Is6())] = false
 		if c.Key.Mark != 0 {
 			s.marks[markKey{c.Key.Mark, c.Key.Addr.Is6()}] = c.ID
 			continue
@@ -228,6 +230,13 @@ func (s *Snapshot) owns(a netip.Addr) {
 	if a.Is4() {
 		s.own.put(uint64(packet.WireV4(a))|ownAddr, 1)
 	}
+}
+
+func index(v6 bool) int {
+	if v6 {
+		return 1
+	}
+	return 0
 }
 
 func tunnelKey(d *Dest) realKey {
