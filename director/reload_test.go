@@ -110,8 +110,9 @@ func TestAReloadAppliesTheDifferenceOnly(t *testing.T) {
 		t.Error("ids, counts or the scheduler of what stays are others")
 	}
 	snap := n.Snapshots().Load()
-	if got := snap.Timeouts.Of(conntrack.TCPEstablished); got != 60*conntrack.TicksPerSecond || snap.Settings.SloppyTCP != 1 {
-		t.Errorf("workers see a timeout of %d and sloppy_tcp %d", got, snap.Settings.SloppyTCP)
+	ticks, sloppy := snap.Timeouts.Of(conntrack.TCPEstablished), snap.Settings.SloppyTCP
+	if ticks != 60*conntrack.TicksPerSecond || sloppy != 1 {
+		t.Errorf("workers see a timeout of %d ticks and sloppy_tcp %d", ticks, sloppy)
 	}
 }
 
