@@ -1,25 +1,25 @@
 #!/bin/sh
-# Runs every test: make test. Needs Go, make, git; becomes root and installs the rest.
+# Runs every test: make test. Needs Go and make; becomes root and installs the rest.
 set -eu
 cd "$(dirname "$0")/.."
 . test/root.sh
 become_root "$PWD/test/all.sh" "$@"
-export PATH="$PATH:/usr/sbin:/sbin"
-need ip=iproute2 ethtool=ethtool iperf3=iperf3 gcc=gcc
+find_go
+need git=git ip=iproute2 ethtool=ethtool iperf3=iperf3 gcc="gcc libc6-dev"
 git config --global --get-all safe.directory 2>/dev/null | grep -qxF "$PWD" || [ "$(stat -c %u .)" = "$(id -u)" ] ||
 	export GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory GIT_CONFIG_VALUE_0="$PWD"
 
 say() { printf '\n== %s\n' "$*"; }
 status=0
 log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+trap 'rm -f "$log" "$log".*' EXIT
 begin=$(date +%s)
 
 say "static: gofmt, vet, staticcheck, architecture, sizes"
 make -s check || status=1
 
 say "build"
-make -s build
+as_caller make -s build
 
 # Only packages that use the kernel get the requirement: a skip there is a failure.
 say "unit, pipelines, and the lab with real AF_XDP"
@@ -43,7 +43,6 @@ grep -c '^Benchmark' "$log.bench" | sed 's/$/ benchmarks ran/'
 printf '\nall of it took %d s\n' $(($(date +%s) - begin))
 total() { cat "$log" "$log.race" | awk -v k="$1" '$2 == "passed," { n += $k } END { print n + 0 }'; }
 passed=$(total 1) failed=$(total 3) skipped=$(total 5)
-rm -f "$log.race" "$log.bench"
 [ "$status" -eq 0 ] || [ "$failed" -gt 0 ] || failed=1
 echo "$passed passed, $failed failed, $skipped skipped"
 exit "$status"

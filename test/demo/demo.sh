@@ -13,9 +13,11 @@
 set -euo pipefail
 
 cd "$(dirname "$0")/../.."
+. test/root.sh
+become_root "$PWD/test/demo/demo.sh" "$@"
+[ -n "${BIN:-}" ] || find_go
 . test/demo/lib.sh
 
-become_root "$@"
 one_at_a_time
 trap 'finish $?' EXIT
 trap 'exit 130' INT TERM

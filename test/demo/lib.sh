@@ -14,7 +14,7 @@ CROWD=300        # connections at the same time
 LEAST=$(((REQUESTS + TRANSFERS + CROWD) * 5 + REQUESTS))
 WAIT=15          # seconds, for anything to become ready
 STARTED=$SECONDS
-RUN=
+RUN=$(mktemp -d /tmp/ulvs-demo.XXXXXX)
 DIRECTOR=
 SERVERS=
 POLICY=/usr/sbin/policy-rc.d # asked by Debian packages before they start a service
@@ -57,18 +57,6 @@ show() {
 fail() { echo "$*"; return 1; }
 
 # ---- beginning and end
-
-# become_root runs the demo again as root when it is not. PATH is kept: it may be what
-# finds go.
-become_root() {
-	[ "$(id -u)" != 0 ] || { RUN=$(mktemp -d /tmp/ulvs-demo.XXXXXX); return; }
-	if command -v sudo >/dev/null; then
-		exec sudo env PATH="$PATH" IPV6="${IPV6:-0}" BIN="$BIN_GIVEN" KEEP="${KEEP:-}" METHODS="${METHODS:-}" bash "$0" "$@"
-	fi
-	echo "The demo needs root. There is no sudo, so su asks for root's password." >&2
-	exec su root -c "$(printf 'env PATH=%q IPV6=%q BIN=%q KEEP=%q METHODS=%q bash %q' \
-		"$PATH" "${IPV6:-0}" "$BIN_GIVEN" "${KEEP:-}" "${METHODS:-}" "$0")"
-}
 
 one_at_a_time() {
 	exec 9>/run/ulvs-demo.lock
@@ -153,17 +141,9 @@ without_nginx() {
 	echo "nginx is not to be had; going on with ulvs's own web server"
 }
 
-# build_ulvs builds as whoever called sudo, so that no file of theirs becomes root's.
 build_ulvs() {
-	local as=()
 	if [ -z "$BIN_GIVEN" ]; then
-		if [ -n "${SUDO_USER:-}" ] && [ "$(stat -c %U .)" = "$SUDO_USER" ]; then
-			as=(runuser -u "$SUDO_USER" -- env PATH="$PATH" HOME="$(getent passwd "$SUDO_USER" | cut -d: -f6)")
-		fi
-		PATH=$PATH:/usr/local/go/bin
-		command -v go >/dev/null || fail "no go found: install Go 1.26 (https://go.dev/dl) and try again" || return
-		# Root may not ask git about somebody else's repository, so no VCS stamp.
-		"${as[@]}" env GOFLAGS="${GOFLAGS:-} -buildvcs=false" MAKEFLAGS= make -s build || return
+		as_caller GOFLAGS="${GOFLAGS:-} -buildvcs=false" MAKEFLAGS= make -s build || return
 	fi
 	echo "$BIN, $(($(stat -c %s "$BIN") / 1048576)) MiB, static"
 }
