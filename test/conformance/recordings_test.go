@@ -6,7 +6,13 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"ulvs/internal/testutil"
 )
+
+// shortSteps bounds what is played under the race detector: a replay is one goroutine's, and every command
+// starts a process that is slow with it.
+const shortSteps = 30
 
 // TestMain lets the test binary be started again as ipvsadm, sysctl, ip and sleep.
 func TestMain(m *testing.M) {
@@ -44,6 +50,9 @@ func TestEveryRecordingIsReproducedByOneWorkerAndByTwo(t *testing.T) {
 	for _, workers := range []int{1, 2} {
 		t.Run(fmt.Sprintf("workers=%d", workers), func(t *testing.T) {
 			every(t, func(s *Scenario) {
+				if testutil.RaceEnabled && len(s.Steps) > shortSteps {
+					return
+				}
 				t.Run(s.Name, func(t *testing.T) {
 					t.Parallel()
 					replays(t, s, workers)

@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 )
@@ -63,16 +64,34 @@ func Committed() (fs.FS, error) {
 	return zip.NewReader(bytes.NewReader(recordings), int64(len(recordings)))
 }
 
-// Open returns the recordings in a folder.
-func Open(dir string) (fs.FS, error) {
-	info, err := os.Stat(dir)
+// Open returns the recordings in a folder or a zip archive; of a folder that holds no recording but
+// recordings.zip, those in there.
+func Open(path string) (fs.FS, error) {
+	info, err := os.Stat(path)
 	if err != nil {
 		return nil, err
 	}
 	if !info.IsDir() {
-		return nil, fmt.Errorf("%s is not a folder", dir)
+		return openZip(path)
 	}
-	return os.DirFS(dir), nil
+	files, err := fs.Glob(os.DirFS(path), "*.json")
+	archive := filepath.Join(path, "recordings.zip")
+	if _, gone := os.Stat(archive); err == nil && len(files) == 0 && gone == nil {
+		return openZip(archive)
+	}
+	return os.DirFS(path), err
+}
+
+func openZip(path string) (fs.FS, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	z, err := zip.NewReader(bytes.NewReader(text), int64(len(text)))
+	if err != nil {
+		return nil, fmt.Errorf("%s is neither a folder nor a zip archive: %w", path, err)
+	}
+	return z, nil
 }
 
 // Names lists the scenarios' files of a folder: every .json but index.json, and what index.json
