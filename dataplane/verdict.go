@@ -63,8 +63,10 @@ func (v Verdict) IsTx() bool { return v >= TxDR && v < Gathered }
 func (v Verdict) IsDrop() bool { return v < TxDR || v > hold }
 
 var verdictNames = [NumVerdicts]string{
-	"drop_internal", "drop_other_host", "drop_own_source", "drop_not_ours", "drop_no_service", "drop_no_destination", "drop_removed",
-	"drop_table_full", "drop_defence", "drop_no_route", "drop_neighbour", "drop_ttl", "drop_too_big", "drop_headroom",
+	"drop_internal", "drop_other_host", "drop_own_source",
+	"drop_not_ours", "drop_no_service", "drop_no_destination", "drop_removed",
+	"drop_table_full", "drop_defence", "drop_no_route",
+	"drop_neighbour", "drop_ttl", "drop_too_big", "drop_headroom",
 	"drop_fragment", "drop_options", "drop_icmp", "drop_arp", "drop_answer_limit",
 	"tx_dr", "tx_nat", "tx_nat_reply", "tx_tun", "tx_routed", "tx_arp", "tx_nd", "tx_echo",
 	"tx_icmp_error", "tx_reset", "gathered", "hold",
