@@ -189,10 +189,12 @@ func FuzzFrames(f *testing.F) {
 	f.Fuzz(func(t *testing.T, in, out []byte) {
 		m := &masker{in, local}
 		Describe(in)
-		if d := m.difference(&Frame{Hex: out}, &Frame{Hex: out}); d != "" {
-			t.Errorf("a frame differs from itself: %s", d)
-		}
 		m.difference(&Frame{Hex: in}, &Frame{Hex: out})
+		m.difference(&Frame{Hex: out}, &Frame{Hex: out}) // differs from itself if its tunnel's checksum is wrong
+		m.local = func(netip.Addr) bool { return false }
+		if d := m.difference(&Frame{Hex: out}, &Frame{Hex: out}); d != "" {
+			t.Errorf("a forwarded frame differs from itself: %s", d)
+		}
 	})
 }
 
