@@ -42,9 +42,17 @@ func (w *Worker) other(f *packet.Frame, p *packet.Parsed) Verdict {
 		return w.icmp4(f, p)
 	case isIPsec(p):
 		return w.ipsec(f, p)
+	case w.snap.VIPs[p.Dst()] && p.Proto != protoIGMP && p.Proto != protoUDPLite:
+		return w.protocolUnreachable(f, p)
 	}
 	return DropNotOurs
 }
+
+// Protocols that a kernel speaks and that we have no answer for.
+const (
+	protoIGMP    = 2
+	protoUDPLite = 136
+)
 
 // turn addresses an answer to p's sender: along the kernel's route to it, or back where the frame came from if
 // that way is not known or leads into another VLAN. The source is the port's own address; what came may have

@@ -115,6 +115,11 @@ func (w *Worker) scheduleICMP(f *packet.Frame, key *conntrack.Key) conntrack.Ref
 		return 0
 	}
 	ref, _ := w.insert(p, newSession{svc, d, dest, template})
+	if ref != 0 && p.Proto == packet.ProtoTCP { // no segment of the session's own was seen
+		e := w.table.Entry(ref)
+		w.transition(e, e.State(), conntrack.TCPNone)
+		e.Touch(w.now, w.snap.Timeouts.Of(conntrack.TCPNone))
+	}
 	return ref
 }
 

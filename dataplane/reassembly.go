@@ -105,6 +105,14 @@ func (r *Reassembly) done(d *datagram) {
 	d.busy, d.until = false, 0
 }
 
+// keep gives a datagram back that is whole but cannot go yet.
+func (r *Reassembly) keep(d *datagram) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	d.busy = false
+	r.stats.Whole--
+}
+
 // find returns the fragment's datagram, a new one if need be, the oldest's place if there is no
 // room; nil if all are being forwarded.
 func (r *Reassembly) find(p *packet.Parsed, now conntrack.Tick) *datagram {
@@ -258,6 +266,10 @@ func (w *Worker) gather(f *packet.Frame, p *packet.Parsed) Verdict {
 		return Gathered
 	}
 	v := w.forwardWhole(d)
+	if v == hold {
+		w.gathering.keep(d) // the last fragment is held, and finds the others when it is tried again
+		return hold
+	}
 	w.gathering.done(d)
 	return v
 }
@@ -283,7 +295,7 @@ func (w *Worker) forwardWhole(d *datagram) Verdict {
 	}
 	switch {
 	case v == hold:
-		return DropNeighbour // its memory is not ours to hold
+		return hold
 	case v == TxEcho || v == TxICMPError || v == TxReset: // a packet of our own knows no fragments
 		w.atLimit, w.nEdges = 0, 0
 		return w.cut(&f, v, w.snap.Ports[f.Port].MTU)

@@ -169,7 +169,7 @@ func (w *Worker) parse(frames []packet.Frame) {
 			w.verdicts[i] = ParseVerdict(err)
 			continue
 		}
-		if w.others(&frames[i]) {
+		if w.others(&frames[i], p.Kind) {
 			w.verdicts[i] = DropOtherHost
 			continue
 		}
@@ -187,10 +187,11 @@ func (w *Worker) parse(frames []packet.Frame) {
 }
 
 // others reports whether a frame is for another host: a switch that floods, or a port in promiscuous
-// mode. Forwarding it would double the packet.
-func (w *Worker) others(f *packet.Frame) bool {
+// mode. Forwarding it would double the packet. A group's MAC address is for ARP, ND and ICMP only: IPVS looks
+// at nothing else that was not sent to this host alone.
+func (w *Worker) others(f *packet.Frame, kind packet.Kind) bool {
 	dst := binary.LittleEndian.Uint64(f.Buf[f.Off:]) & macMask
-	return dst&1 == 0 && dst != w.snap.Ports[f.Port].wireMAC
+	return dst != w.snap.Ports[f.Port].wireMAC && (dst&1 == 0 || kind == packet.KindFlow)
 }
 
 // macMask takes a frame's first six bytes out of a little-endian load of eight.
