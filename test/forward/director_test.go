@@ -30,6 +30,12 @@ func TestMain(m *testing.M) {
 }
 
 func run(m *testing.M) int {
+	lock, err := alone()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer lock.Close()
 	dir, err := os.MkdirTemp("", "ulvs-forward")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -44,6 +50,19 @@ func run(m *testing.M) int {
 		return 1
 	}
 	return m.Run()
+}
+
+// alone waits until no other run of these tests is under way, whose labs have the same names and
+// would be taken down.
+func alone() (lock *os.File, err error) {
+	lock, err = os.OpenFile(filepath.Join(os.TempDir(), "ulvs-forward-tests.lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	return lock, nil
 }
 
 // director is a running ulvs.
