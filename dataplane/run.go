@@ -18,7 +18,7 @@ const (
 	// sleep and its wake-up cost on a busy machine.
 	SpinDefault = 50 * time.Microsecond
 	// sleepMax bounds a sleep so that expiry and new snapshots are not missed.
-	sleepMax = 250 * time.Millisecond
+	sleepMax = time.Second
 )
 
 // RunOptions are how a Worker's loop idles.
