@@ -57,7 +57,9 @@ type vectorStep struct {
 func TestVectors(t *testing.T) {
 	dir := "testdata"
 	if d := os.Getenv("ULVS_VECTORS"); d != "" {
-		dir = d
+		if dir = d; !filepath.IsAbs(d) {
+			dir = filepath.Join("..", d) // as seen from where "go test ./sched" is called, the repository
+		}
 	}
 	files, err := filepath.Glob(filepath.Join(dir, "*.json"))
 	if err != nil || len(files) == 0 {
