@@ -30,16 +30,14 @@ type HopKey struct {
 	Addr netip.Addr
 }
 
-// Hop is a next hop with its frame header ready to be written: 32 bytes.
+// Hop is a next hop with its frame header ready to be written.
 type Hop struct {
-	dstSrc  uint64 // destination MAC and the first two bytes of the source, as they lie in the frame
-	src     uint32 // the last four bytes of the source MAC
-	VLAN    uint16 // VLAN id; 0 = untagged
-	MTU     uint16 // bytes of an IP packet that fits
-	Port    uint8
-	State   HopState
-	_       [6]byte
-	Waiting uint64 // reserved: keeps two hops to a cache line
+	dstSrc uint64 // destination MAC and the first two bytes of the source, as they lie in the frame
+	src    uint32 // the last four bytes of the source MAC
+	VLAN   uint16 // VLAN id; 0 = untagged
+	MTU    uint16 // bytes of an IP packet that fits
+	Port   uint8
+	State  HopState
 }
 
 // NewHop makes a usable hop out of its addresses.
