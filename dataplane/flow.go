@@ -53,11 +53,11 @@ func (w *Worker) session(ref conntrack.Ref) session {
 	return session{ref, e, e.Meta()}
 }
 
-// reusable reports whether a SYN starts a new session over a finished one (conn_reuse_mode,
+// reusable reports whether a TCP SYN starts a new session over a finished one (conn_reuse_mode,
 // ip_vs_core.c is_new_conn_expected): bit 0 for a session in TIME_WAIT or CLOSE, bit 1 also for
 // one in FIN_WAIT without replies, and none that hangs on a template.
 func (w *Worker) reusable(p *packet.Parsed, e *conntrack.Entry) bool {
-	if p.TCPFlags&(packet.TCPSyn|packet.TCPAck|packet.TCPRst) != packet.TCPSyn || p.Proto != lvs.ProtoTCP {
+	if p.TCPFlags&(packet.TCPSyn|packet.TCPAck|packet.TCPRst) != packet.TCPSyn {
 		return false
 	}
 	s, mode := e.State(), w.snap.Settings.ConnReuseMode
@@ -68,13 +68,13 @@ func (w *Worker) reusable(p *packet.Parsed, e *conntrack.Entry) bool {
 	return over && mode != 0 && e.Control() == 0
 }
 
-// renews reports whether a SYN replaces its session: by conn_reuse_mode, or because the real server is
+// renews reports whether a TCP SYN replaces its session: by conn_reuse_mode, or because the real server is
 // quiesced and expire_nodest_conn is set.
 func (w *Worker) renews(p *packet.Parsed, e *conntrack.Entry) bool {
 	if w.reusable(p, e) {
 		return true
 	}
-	if w.snap.Settings.ExpireNodestConn == 0 || p.TCPFlags&packet.TCPAck != 0 || p.Proto != lvs.ProtoTCP {
+	if w.snap.Settings.ExpireNodestConn == 0 || p.TCPFlags&packet.TCPAck != 0 {
 		return false
 	}
 	d := w.dest(e.Dest())

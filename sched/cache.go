@@ -3,6 +3,7 @@ package sched
 import (
 	"encoding/binary"
 
+	"ulvs/lvs"
 	"ulvs/packet"
 )
 
@@ -183,4 +184,21 @@ func (c *cache) drop(at *int32) {
 	*at = e.next
 	e.next, c.freed = c.freed, i
 	c.count--
+}
+
+// pickLocked is a pick by choose, which gets the key of t and its place, with the cache locked and its
+// collection done. lblc and lblcr differ in what they choose only.
+func (c *cache) pickLocked(
+	t *packet.Tuple, now int64, choose func(key [2]uint64, head int, now int64) (int32, bool),
+) (lvs.DestID, bool) {
+	key, head := keyOf(t)
+	c.lock()
+	c.gc.tick(c, now)
+	number, ok := choose(key, head, now)
+	var id lvs.DestID
+	if ok {
+		id = c.all[number].id
+	}
+	c.unlock()
+	return id, ok
 }

@@ -13,16 +13,7 @@ type lblc struct{ *cache }
 func newLBLC(_ lvs.SchedFlags, opt Options) policy { return lblc{newCache(opt)} }
 
 func (s lblc) pick(t *packet.Tuple, now int64) (lvs.DestID, bool) {
-	key, head := keyOf(t)
-	s.lock()
-	s.gc.tick(s.cache, now)
-	number, ok := s.choose(key, head, now)
-	var id lvs.DestID
-	if ok {
-		id = s.all[number].id
-	}
-	s.unlock()
-	return id, ok
+	return s.pickLocked(t, now, s.choose)
 }
 
 // choose does not look at the threshold of the remembered destination, as the kernel does not.

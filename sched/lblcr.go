@@ -14,16 +14,7 @@ type lblcr struct{ *cache }
 func newLBLCR(_ lvs.SchedFlags, opt Options) policy { return lblcr{newCache(opt)} }
 
 func (s lblcr) pick(t *packet.Tuple, now int64) (lvs.DestID, bool) {
-	key, head := keyOf(t)
-	s.lock()
-	s.gc.tick(s.cache, now)
-	number, ok := s.choose(key, head, now)
-	var id lvs.DestID
-	if ok {
-		id = s.all[number].id
-	}
-	s.unlock()
-	return id, ok
+	return s.pickLocked(t, now, s.choose)
 }
 
 func (s lblcr) choose(key [2]uint64, head int, now int64) (int32, bool) {
