@@ -6,6 +6,7 @@ const Module = "ulvs"
 // Third-party modules, by the prefix of their import paths.
 const (
 	sys     = "golang.org/x/sys"
+	xnet    = "golang.org/x/net"
 	toml    = "github.com/BurntSushi/toml"
 	ebpf    = "github.com/cilium/ebpf"
 	xdp     = "github.com/asavie/xdp"
@@ -36,8 +37,8 @@ var Table = []Rule{
 		"frames in and out; it satisfies dataplane's interface without importing it"},
 	{"dataplane/memqueue", []string{"packet"}, "a Queue without a kernel"},
 	{"route", []string{netlink, netns, sys}, "asks the kernel; the director hands its answers to the data path"},
-	{"config", []string{"lvs", "sched", "tuning", toml}, "text to validated vocabulary; starts nothing"},
-	{"health", []string{"lvs"}, "probes know destinations, not how frames reach them"},
+	{"config", []string{"lvs", "sched", "tuning", "health", toml}, "text to validated vocabulary; starts nothing"},
+	{"health", []string{"lvs", "internal/...", xnet}, "probes know destinations, not how frames reach them"},
 	{"ha", []string{"packet"}, "a pure machine and a codec; gossip and director are its hands"},
 	{"ha/gossip", []string{"ha", "conntrack", gossip}, "the only package that knows memberlist"},
 	{"tuning", []string{netlink, sys}, "reads and changes the machine; knows no service"},
@@ -49,6 +50,7 @@ var Table = []Rule{
 	{"cmd/ulvs", []string{"director", "control", "control/ipvsadm", "config", "tuning", "test/lab", cobra},
 		"flags and signals only"},
 	{"internal/testutil", []string{netns, sys}, "test helpers know nothing of ulvs"},
+	{"internal/runner", []string{sys}, "processes, for whoever has a command to run"},
 	{"internal/...", nil, "small things on the standard library"},
 	{"bench/...", []string{"*"}, "measures everything"},
 	{"test/...", []string{"*"}, "tests everything"},
