@@ -18,8 +18,8 @@ type Change struct {
 
 // Diff returns what must happen to from to make it to, in to's order and what is removed last.
 func Diff(from, to State) []Change {
-	d := differ{}
 	from, to = from.canonical(), to.canonical()
+	d := differ{from: careByKey(from.Care), to: careByKey(to.Care)}
 	old := byKey(from.Services)
 	for i := range to.Services {
 		d.service(old[to.Services[i].Key], &to.Services[i])
@@ -97,8 +97,9 @@ func timeoutValues(t Timeouts) []keyValue {
 }
 
 type differ struct {
-	changes []Change
-	of      string // the service at hand
+	changes  []Change
+	of       string // the service at hand
+	from, to map[lvs.ServiceKey]*Care
 }
 
 func (d *differ) note(object, text string) {
@@ -112,13 +113,15 @@ func (d *differ) service(from, to *lvs.Service) {
 		d.note(name, fmt.Sprintf("added, %d real servers", len(to.Destinations)))
 		return
 	}
-	d.values(name, serviceValues(from), serviceValues(to))
+	careFrom, careTo := d.from[to.Key], d.to[to.Key]
+	d.values(name, serviceValues(from, careFrom, inherit{}), serviceValues(to, careTo, inherit{}))
 	old, kept := byAddress(from), byAddress(to)
 	for i := range slices.Backward(to.Destinations) {
 		dest := &to.Destinations[i]
 		object := name + ": real server " + dest.AddrPort().String()
 		if before := old[dest.AddrPort()]; before != nil {
-			d.values(object, destValues(before, inherit{}), destValues(dest, inherit{}))
+			ap := dest.AddrPort()
+			d.values(object, destValues(before, careFrom.Server(ap), inherit{}), destValues(dest, careTo.Server(ap), inherit{}))
 		} else {
 			d.note(object, fmt.Sprintf("added, %s, weight %d", dest.Method, dest.Weight))
 		}

@@ -92,6 +92,7 @@ type Config struct {
 	services []lvs.Service
 	marks    []Mark
 	inherits []inherit // of the service with the same index
+	care     []Care    // of services in their order
 }
 
 // Services returns the services in the order of the file, ready for lvs.Build. Destinations are
@@ -105,6 +106,9 @@ func (c *Config) Services() []lvs.Service {
 	}
 	return out
 }
+
+// Care returns what the file says of its services' health, in their order. It is not to be changed.
+func (c *Config) Care() []Care { return c.care }
 
 // Marks returns the rules that give packets a mark, in the order of the file: the first that
 // matches holds. The caller owns the result.

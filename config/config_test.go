@@ -160,7 +160,10 @@ func TestTheExampleFileIsAcceptedAndShowsEveryKey(t *testing.T) {
 		"control_socket", "frames", "idle", "tcp", "tcpfin", "udp", "vip", "protocol", "scheduler", "flags", "method",
 		"persistence_timeout", "persistence_granularity", "one_packet", "tunnel_type", "address", "weight",
 		"upper_threshold", "lower_threshold", "tunnel_port", "tunnel_checksum", "mark", "family", "interface", "source",
-		"destination", "ports", "conn_reuse_mode", "drop_entry",
+		"destination", "ports", "conn_reuse_mode", "drop_entry", "on_failure", "slow_start",
+		"delay_loop", "connect_timeout", "retry", "delay_before_retry", "warmup", "alpha", "omega", "quorum",
+		"hysteresis", "quorum_up", "quorum_down", "sorry_server", "sorry_server_method", "sorry_server_inhibit",
+		"inhibit_on_failure", "via", "virtualhost", "ha_suspend", "check", "notify_up", "notify_down", "type",
 	} {
 		if !strings.Contains(Example(), key+" = ") {
 			t.Errorf("the example does not show %s", key)

@@ -96,8 +96,9 @@ type group struct {
 	want  *lvs.Service
 	index int // in the file; -1: new
 	parts []int
+	own   int // the last of its own tables
 	dests order[string]
-	table map[string]int // piece by address
+	table map[string][]int // pieces by address: a real server's table, and those of its checks
 
 	wanted map[string]*lvs.Destination
 }
@@ -138,7 +139,7 @@ func (e *emitter) plan() {
 	for i := range e.want.Services {
 		s := &e.want.Services[i]
 		want = append(want, s.Key)
-		e.groups[s.Key] = &group{want: s, index: -1, table: map[string]int{}}
+		e.groups[s.Key] = &group{want: s, index: -1, own: -1, table: map[string][]int{}}
 	}
 	for i := range e.old.services {
 		e.had = append(e.had, e.old.services[i].Key)
@@ -170,13 +171,16 @@ func (e *emitter) ofService(p *piece) bool {
 
 func (e *emitter) collect(i int, p *piece) {
 	g := e.groups[e.had[p.svc]]
-	if g == nil {
+	if g == nil || p.gone {
 		return
 	}
 	g.parts = append(g.parts, i)
-	if p.dest >= 0 {
-		g.table[e.address(p)] = i
+	if p.dest < 0 {
+		g.own = i
+		return
 	}
+	address := e.address(p)
+	g.table[address] = append(g.table[address], i)
 }
 
 // address returns the real server of a table, its place among the file's being the reverse of ours.
@@ -216,7 +220,7 @@ func (e *emitter) services(keys []lvs.ServiceKey) {
 	for _, key := range keys {
 		g := e.groups[key]
 		if g.index < 0 || len(g.parts) == 0 {
-			e.out.block(renderService(g.want, "  "))
+			e.out.block(renderService(g.want, e.care[1][key], "  "))
 			continue
 		}
 		for _, i := range g.parts {
@@ -240,7 +244,9 @@ func (e *emitter) part(g *group, i int) {
 	}
 	if p.dest < 0 {
 		e.out.old(e.edited(i))
-		e.realServers(g, g.dests.first)
+		if i == g.own {
+			e.realServers(g, g.dests.first)
+		}
 		return
 	}
 	address := e.address(p)
@@ -249,19 +255,24 @@ func (e *emitter) part(g *group, i int) {
 		return
 	}
 	e.out.old(e.edited(i))
-	e.realServers(g, g.dests.after[address])
+	if parts := g.table[address]; i == parts[len(parts)-1] {
+		e.realServers(g, g.dests.after[address])
+	}
 }
 
 // realServers writes real servers that are new, or come from elsewhere.
 func (e *emitter) realServers(g *group, list []string) {
 	for _, address := range list {
-		if i, known := g.table[address]; known {
+		for _, i := range g.table[address] {
 			e.out.fresh = true
 			e.out.old(e.edited(i))
 			e.out.fresh = true
+		}
+		if len(g.table[address]) > 0 {
 			continue
 		}
-		e.out.block(renderDest(g.wanted[address], e.old.inherits[g.index], "  "))
+		d := g.wanted[address]
+		e.out.block(renderDest(d, e.care[1][g.want.Key].Server(d.AddrPort()), e.old.inherits[g.index], "  "))
 	}
 }
 

@@ -77,7 +77,10 @@ func TestComplaintsAboutTheFile(t *testing.T) {
 				`"[2001:db8::10]:80"` + "\n" +
 				`f:6: service[0].b: unknown key; known: mark, family, protocol, vip, scheduler, flags, ` +
 				`persistence_timeout, persistence_granularity, one_packet, method, tunnel_type, tunnel_port, ` +
-				`tunnel_checksum, real_server` + "\n" +
+				`tunnel_checksum, on_failure, slow_start, sorry_server_method, sorry_server, sorry_server_inhibit, ` +
+				`inhibit_on_failure, delay_loop, connect_timeout, retry, delay_before_retry, warmup, alpha, via, ` +
+				`virtualhost, omega, quorum, hysteresis, quorum_up, quorum_down, ha_suspend, check, checks, ` +
+				`real_server` + "\n" +
 				`f:7: c: unknown key; known: node, timeouts, settings, service, mark` + "\n" +
 				`f:9: timeouts.tcp: true is true or false; give a duration like "15m" or whole seconds like 900`},
 		{"quoted keys", node + "\"a.b\" = 1\n",
@@ -238,9 +241,8 @@ func TestComplaintsAboutServices(t *testing.T) {
 		{"keepalived's words", in("lb_algo = \"rr\"\nlb_kind = \"DR\""),
 			`f:5: service[0].lb_algo: unknown key; did you mean scheduler?` + "\n" +
 				`f:6: service[0].lb_kind: unknown key; did you mean method?`},
-		{"keys of later versions", in("delay_loop = \"6s\"\nsorry_server = \"127.0.0.1:80\""),
-			`f:5: service[0].delay_loop: not supported by this version yet; remove it` + "\n" +
-				`f:6: service[0].sorry_server: not supported by this version yet; remove it`},
+		{"keys of later versions", in("persistence_engine = \"sip\""),
+			`f:5: service[0].persistence_engine: not supported by this version yet; remove it`},
 		{"service twice", service + "[[service]]\nvip = \"192.0.2.10:80\"\n",
 			`f:5: service[1]: service tcp 192.0.2.10:80 is given twice; the first one is on line 3, remove one`},
 	})
@@ -285,10 +287,6 @@ func TestComplaintsAboutRealServers(t *testing.T) {
 			`f:5: service[0].real_server[0].address: missing; give an address like "192.0.2.21:80"; without ` +
 				`port it takes the service's` + "\n" +
 				`f:6: service[0].real_server[0].adress: unknown key; did you mean address?`},
-		{"checks", service + real(`address = "10.0.0.1"`, `check = { type = "tcp" }`),
-			`f:7: service[0].real_server[0].check: not supported by this version yet; remove it`},
-		{"inhibit_on_failure", service + real(`address = "10.0.0.1"`, "inhibit_on_failure = true"),
-			`f:7: service[0].real_server[0].inhibit_on_failure: not supported by this version yet; remove it`},
 		{"real server twice", service + real(`address = "10.0.0.1"`) + real(`address = "10.0.0.1:80"`),
 			`f:7: service[0].real_server[1]: real server 10.0.0.1:80 is given twice; the first one is on line ` +
 				`5, remove one`},

@@ -65,10 +65,11 @@ type merger struct {
 	*document
 	old      *Config
 	want     State
-	changes  map[int][]change       // by piece
-	services map[lvs.ServiceKey]int // indexes in the file
-	rewrite  map[int]string         // services whose tables are written anew, by index
-	add      map[string][]keyValue  // to sections that the file does not have
+	changes  map[int][]change            // by piece
+	services map[lvs.ServiceKey]int      // indexes in the file
+	care     [2]map[lvs.ServiceKey]*Care // what the file says, and what is wanted
+	rewrite  map[int]string              // services whose tables are written anew, by index
+	add      map[string][]keyValue       // to sections that the file does not have
 	out      writer
 }
 
@@ -76,6 +77,7 @@ func newMerger(text string, old *Config, want State) *merger {
 	m := &merger{
 		document: newDocument(text), old: old, want: want, services: map[lvs.ServiceKey]int{},
 		changes: map[int][]change{}, rewrite: map[int]string{}, add: map[string][]keyValue{}, out: writer{eol: "\n"},
+		care: [2]map[lvs.ServiceKey]*Care{careByKey(old.care), careByKey(want.Care)},
 	}
 	if strings.Contains(text, "\r\n") {
 		m.out.eol = "\r\n"
@@ -145,6 +147,9 @@ func (m *merger) mergeValues(table string, from, to []keyValue) {
 			continue
 		}
 		path := table + "." + v.key
+		if strings.HasPrefix(v.key, "check") {
+			m.dropTables(path)
+		}
 		at, known := m.keys[path]
 		home, exists := m.tables[table]
 		switch {
@@ -158,6 +163,19 @@ func (m *merger) mergeValues(table string, from, to []keyValue) {
 		default:
 			v.leave = false
 			m.add[table] = append(m.add[table], v)
+		}
+	}
+}
+
+// dropTables takes away what a key has in tables of its own, [service.check]: it is written in one line.
+func (m *merger) dropTables(path string) {
+	if len(m.tables) == 0 {
+		return
+	}
+	for i := range m.pieces {
+		rest, ours := strings.CutPrefix(m.pieces[i].table, path)
+		if ours && (rest == "" || strings.ContainsAny(rest[:1], ".[")) {
+			m.pieces[i].gone = true
 		}
 	}
 }
@@ -185,20 +203,23 @@ func (m *merger) insertKey(piece int, v keyValue) {
 func (m *merger) mergeService(at int, want *lvs.Service) {
 	old := &m.old.services[at]
 	path := fmt.Sprintf("service[%d]", at)
-	if reflect.DeepEqual(State{Services: []lvs.Service{*old}}.canonical().Services[0], *want) {
+	had, care := m.care[0][want.Key], m.care[1][want.Key]
+	same := reflect.DeepEqual(State{Services: []lvs.Service{*old}}.canonical().Services[0], *want)
+	if same && reflect.DeepEqual(had, care) {
 		return
 	}
 	if _, inline := m.keys[path+".real_server"]; inline {
-		m.rewrite[at] = renderService(want, "  ")
+		m.rewrite[at] = renderService(want, care, "  ")
 		return
 	}
-	m.mergeValues(path, serviceValues(old), serviceValues(want))
 	in, wanted := m.old.inherits[at], byAddress(want)
+	m.mergeValues(path, serviceValues(old, had, in), serviceValues(want, care, in))
 	for k := range old.Destinations {
 		d := &old.Destinations[k]
 		if next := wanted[d.AddrPort()]; next != nil {
 			table := fmt.Sprintf("%s.real_server[%d]", path, len(old.Destinations)-1-k)
-			m.mergeValues(table, destValues(d, in), destValues(next, in))
+			ap := d.AddrPort()
+			m.mergeValues(table, destValues(d, had.Server(ap), in), destValues(next, care.Server(ap), in))
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -175,6 +176,7 @@ func TestWhatCannotBeSaidIsNotWritten(t *testing.T) {
 type editor struct {
 	rnd      *rand.Rand
 	services []lvs.Service
+	care     []Care
 }
 
 func (e *editor) pick(words ...string) string { return words[e.rnd.IntN(len(words))] }
@@ -226,10 +228,49 @@ func (e *editor) edit() {
 	k := e.key()
 	ops := []lvs.EditOp{lvs.EditAddService, lvs.EditSetService, lvs.EditDelService, lvs.EditAddDest, lvs.EditAddDest,
 		lvs.EditAddDest, lvs.EditSetDest, lvs.EditSetDest, lvs.EditDelDest}
+	if e.rnd.IntN(3) == 0 {
+		e.attend(k)
+	}
 	change := lvs.Edit{Op: ops[e.rnd.IntN(len(ops))], Key: k, Service: e.service(k), Dest: e.dest(k)}
 	if next, err := change.ApplyTo(e.services); err == nil {
 		e.services = next
 	}
+}
+
+// attend changes what is said of a service's health, and its policy.
+func (e *editor) attend(k lvs.ServiceKey) {
+	for i := range e.services {
+		if s := &e.services[i]; s.Key == k {
+			s.Policy = lvs.Policy{SlowStart: time.Duration(e.rnd.IntN(3)) * time.Minute, SorryInhibit: e.rnd.IntN(2) == 0}
+			if e.rnd.IntN(2) == 0 {
+				addr := netip.MustParseAddr(e.pick("192.0.2.99", "127.0.0.1"))
+				s.Policy.Sorry = lvs.Sorry{Server: netip.AddrPortFrom(addr, k.Port), Method: lvs.MethodTUN}
+			}
+			if s.Policy.OnFailure = lvs.OnFailure(e.rnd.IntN(6)); s.Policy.OnFailure == lvs.FailInhibit {
+				s.Policy.OnFailure = lvs.FailReset
+			}
+			s.Destinations = slices.Clone(s.Destinations)
+			for d := range s.Destinations {
+				s.Destinations[d].Inhibit = e.rnd.IntN(2) == 0
+			}
+			e.care = append(slices.DeleteFunc(slices.Clone(e.care), func(c Care) bool { return c.Service == k }), e.careOf(s))
+		}
+	}
+}
+
+func (e *editor) careOf(s *lvs.Service) Care {
+	keys := []Keys{
+		nil, {"quorum": int64(1 + e.rnd.IntN(9)), "omega": true}, {"check": Keys{"type": "tcp", "connect_port": int64(80)}},
+		{"delay_loop": "1m30s", "checks": []any{Keys{"type": "http", "regex": "a\"\\b"}, Keys{"type": "ping"}}},
+		{"check": Keys{"type": "script", "path": []any{"/bin/a", "b c"}, "timeout": "250ms"}}, {"check": "none"},
+	}
+	c := Care{Service: s.Key, Keys: keys[e.rnd.IntN(len(keys)-1)]}
+	for i := range s.Destinations {
+		if k := keys[e.rnd.IntN(len(keys))]; k != nil && !k.Has("quorum") {
+			c.Servers = append(c.Servers, ServerCare{s.Destinations[i].AddrPort(), k})
+		}
+	}
+	return c
 }
 
 // sprinkle puts numbered comments and blank lines between the lines of a text.
@@ -258,11 +299,11 @@ func TestRandomEditsAreMergedExactly(t *testing.T) {
 			if err != nil {
 				t.Fatalf("seed %d round %d: %v\n%s", seed, round, err, text)
 			}
-			e := &editor{rnd, c.Services()}
+			e := &editor{rnd, c.Services(), c.Care()}
 			for range 1 + rnd.IntN(8) {
 				e.edit()
 			}
-			state := State{e.services, c.Timeouts, c.Settings}
+			state := State{e.services, e.care, c.Timeouts, c.Settings}
 			state.Timeouts.UDP, state.Settings.DropEntry = time.Duration(1+rnd.IntN(9))*time.Second, rnd.IntN(4)
 			m := newMerger(text, c, state.canonical())
 			out := m.merge()
@@ -318,11 +359,11 @@ func FuzzMerge(f *testing.F) {
 		if err != nil {
 			return
 		}
-		e := &editor{rand.New(rand.NewPCG(seed, 2)), c.Services()}
+		e := &editor{rand.New(rand.NewPCG(seed, 2)), c.Services(), c.Care()}
 		for range 6 {
 			e.edit()
 		}
-		state := State{e.services, c.Timeouts, c.Settings}
+		state := State{e.services, e.care, c.Timeouts, c.Settings}
 		out, err := Merge("f", text, state)
 		if err != nil {
 			return // said, not written

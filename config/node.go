@@ -40,6 +40,7 @@ type parser struct {
 	opt      Options
 	problems []problem
 	inherits []inherit
+	care     []Care
 }
 
 // decode returns the file as maps, nil after a syntax error.
@@ -96,7 +97,7 @@ func (p *parser) config(root *table) *Config {
 	c.Timeouts = timeouts(t)
 	c.Settings = p.settings(root)
 	c.services = p.services(root.tables("service"))
-	c.inherits = p.inherits
+	c.inherits, c.care = p.inherits, p.care
 	c.marks = p.marks(root.tables("mark"), c.Node.Interfaces)
 	root.done()
 	return c

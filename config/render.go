@@ -17,8 +17,9 @@ type keyValue struct {
 	leave bool   // leaving the key out says the same
 }
 
-// serviceValues are a service's keys but those that tell it from others, and its real servers'.
-func serviceValues(s *lvs.Service) []keyValue {
+// serviceValues are a service's keys but those that tell it from others, and its real servers'. What c says
+// of its health comes last; c may be nil.
+func serviceValues(s *lvs.Service, c *Care, in inherit) []keyValue {
 	values := []keyValue{
 		{"scheduler", quote(s.Scheduler), s.Scheduler == "wlc"},
 		{"flags", flagList(s), s.SchedFlags == 0},
@@ -32,17 +33,45 @@ func serviceValues(s *lvs.Service) []keyValue {
 	if s.PersistBits != 0 {
 		values[3].value = strconv.Itoa(int(s.PersistBits))
 	}
+	values = append(values, policyValues(&s.Policy, in)...)
+	if c == nil {
+		c = &Care{}
+	}
+	return append(values, careValues(c.Keys, careReaders())...)
+}
+
+// policyValues are the keys of a policy.
+func policyValues(p *lvs.Policy, in inherit) []keyValue {
+	values := []keyValue{
+		{"on_failure", "", p.OnFailure == lvs.FailDefault},
+		{"slow_start", "", p.SlowStart == 0},
+		{"sorry_server", "", !p.Sorry.Server.IsValid()},
+		{"sorry_server_method", "", !p.Sorry.Server.IsValid() || p.Sorry.Method == in.method},
+		{"sorry_server_inhibit", strconv.FormatBool(p.SorryInhibit), !p.SorryInhibit},
+	}
+	if p.OnFailure != lvs.FailDefault {
+		values[0].value = quote(p.OnFailure.String())
+	}
+	if p.SlowStart != 0 {
+		values[1].value = quote(durationWord(p.SlowStart))
+	}
+	if p.Sorry.Server.IsValid() {
+		values[2].value = quote(p.Sorry.Server.String())
+		values[3].value = quote(p.Sorry.Method.String())
+	}
 	return values
 }
 
-// destValues are a real server's keys but its address.
-func destValues(d *lvs.Destination, in inherit) []keyValue {
+// destValues are a real server's keys but its address; k are those about its health.
+func destValues(d *lvs.Destination, k Keys, in inherit) []keyValue {
 	values := []keyValue{
 		{"weight", strconv.Itoa(int(d.Weight)), d.Weight == 1},
 		{"upper_threshold", strconv.FormatUint(uint64(d.Upper), 10), d.Upper == 0},
 		{"lower_threshold", strconv.FormatUint(uint64(d.Lower), 10), d.Lower == 0},
+		{"inhibit_on_failure", strconv.FormatBool(d.Inhibit), d.Inhibit == in.inhibit},
 	}
-	return append(values, forwardValues(inherit{d.Method, d.Tunnel}, in)...)
+	values = append(values, forwardValues(inherit{method: d.Method, tunnel: d.Tunnel}, in)...)
+	return append(values, careValues(k, serverCareReaders())...)
 }
 
 // forwardValues are the keys of a method and its tunnel.
@@ -73,10 +102,6 @@ func wordAt(words []string, i int) string {
 	return fmt.Sprintf("number %d", i)
 }
 
-func quote(s string) string {
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(s) + `"`
-}
-
 func flagList(s *lvs.Service) string {
 	words, bits := flagBits(s.Scheduler)
 	var out []string
@@ -105,18 +130,24 @@ func durationWord(d time.Duration) string {
 }
 
 // renderService writes a service anew. Real servers take the last one's method from the service.
-func renderService(s *lvs.Service, indent string) string {
+func renderService(s *lvs.Service, c *Care, indent string) string {
 	var b strings.Builder
 	b.WriteString("[[service]]\n")
 	in := inherit{}
 	if n := len(s.Destinations); n > 0 {
-		in = inherit{s.Destinations[n-1].Method, s.Destinations[n-1].Tunnel}
+		last := &s.Destinations[n-1]
+		in = inherit{last.Method, last.Tunnel, last.Inhibit}
 	}
+	in.inhibit = in.inhibit || s.Policy.OnFailure == lvs.FailInhibit
 	writeValues(&b, "", identity(s.Key))
-	writeValues(&b, "", serviceValues(s))
 	writeValues(&b, "", forwardValues(in, inherit{}))
+	writeValues(&b, "", serviceValues(s, c, in))
+	writeValues(&b, "", []keyValue{
+		{"inhibit_on_failure", "true", !in.inhibit || s.Policy.OnFailure == lvs.FailInhibit},
+	})
 	for i := range slices.Backward(s.Destinations) {
-		b.WriteString("\n" + renderDest(&s.Destinations[i], in, indent))
+		d := &s.Destinations[i]
+		b.WriteString("\n" + renderDest(d, c.Server(d.AddrPort()), in, indent))
 	}
 	return b.String()
 }
@@ -135,11 +166,11 @@ func identity(k lvs.ServiceKey) []keyValue {
 		{"protocol", quote(lvs.ProtoName(k.Proto)), k.Proto == lvs.ProtoTCP}}
 }
 
-func renderDest(d *lvs.Destination, in inherit, indent string) string {
+func renderDest(d *lvs.Destination, k Keys, in inherit, indent string) string {
 	var b strings.Builder
 	b.WriteString(indent + "[[service.real_server]]\n")
 	writeValues(&b, indent, []keyValue{{"address", quote(d.AddrPort().String()), false}})
-	writeValues(&b, indent, destValues(d, in))
+	writeValues(&b, indent, destValues(d, k, in))
 	return b.String()
 }
 

@@ -15,16 +15,6 @@ const (
 	realForm = `an address like "192.0.2.21:80"; without port it takes the service's`
 )
 
-// keepalived's words for health checks, which come with the health package.
-func laterServiceKeys() []string {
-	return []string{"delay_loop", "sorry_server", "inhibit_on_failure", "check", "checks", "quorum", "quorum_up",
-		"quorum_down", "hysteresis", "alpha", "omega", "ha_suspend", "virtualhost", "persistence_engine"}
-}
-
-func laterRealServerKeys() []string {
-	return []string{"check", "checks", "inhibit_on_failure", "notify_up", "notify_down"}
-}
-
 func (p *parser) services(tables []*table) []lvs.Service {
 	if len(tables) > lvs.MaxServices {
 		p.fail("service", "%d services; give up to %d", len(tables), lvs.MaxServices)
@@ -57,19 +47,21 @@ func (p *parser) onlyOnce(first map[lvs.ServiceKey]string, key lvs.ServiceKey, p
 
 // inherit is what real servers have that say nothing else.
 type inherit struct {
-	method lvs.Method
-	tunnel lvs.Tunnel
+	method  lvs.Method
+	tunnel  lvs.Tunnel
+	inhibit bool
 }
 
 // defaults are what a service gives its real servers.
 type defaults struct {
 	inherit
-	key lvs.ServiceKey
-	ok  bool // key is usable: checks that compare with it make sense
+	key  lvs.ServiceKey
+	ok   bool  // key is usable: checks that compare with it make sense
+	care *Care // takes what real servers say of their health
 }
 
 func (p *parser) service(t *table) lvs.Service {
-	t.notYet(laterServiceKeys()...)
+	t.notYet("persistence_engine")
 	key, ok := t.serviceKey()
 	s := lvs.Service{Key: key, Scheduler: t.scheduler()}
 	s.SchedFlags = t.schedFlags(s.Scheduler)
@@ -82,10 +74,16 @@ func (p *parser) service(t *table) lvs.Service {
 	if _, persistent := t.m["persistence_timeout"]; ok && key.Mark == 0 && key.Port == 0 && !persistent {
 		t.fail("vip", "port 0 takes every port, which needs persistence; give a port or persistence_timeout = \"6m\"")
 	}
-	d := defaults{key: key, ok: ok, inherit: inherit{method: t.method(lvs.MethodDR)}}
+	d := defaults{key: key, ok: ok, inherit: inherit{method: t.method("method", lvs.MethodDR)}}
 	d.tunnel = t.tunnel(d.method, lvs.Tunnel{})
+	s.Policy = t.policy(d)
+	d.inhibit = t.flagOr("inhibit_on_failure", s.Policy.OnFailure == lvs.FailInhibit)
 	p.inherits = append(p.inherits, d.inherit)
+	d.care = &Care{Service: key, Keys: t.care()}
 	s.Destinations = p.realServers(t.tables("real_server"), d)
+	if ok && !d.care.empty() {
+		p.care = append(p.care, *d.care)
+	}
 	t.done()
 	return s
 }
@@ -203,14 +201,14 @@ func (t *table) persistBits(v4, vipOK bool) uint8 {
 	return bits
 }
 
-func (t *table) method(def lvs.Method) lvs.Method {
-	text, set := get[string](t, "method", `"dr", "nat" or "tun"`)
+func (t *table) method(key string, def lvs.Method) lvs.Method {
+	text, set := get[string](t, key, `"dr", "nat" or "tun"`)
 	if !set {
 		return def
 	}
 	m, ok := lvs.ParseMethod(text)
 	if !ok {
-		t.fail("method", "unknown method %.60q; %s", text, wouldBeRight(text, []string{"dr", "nat", "tun"}))
+		t.fail(key, "unknown method %.60q; %s", text, wouldBeRight(text, []string{"dr", "nat", "tun"}))
 		return def
 	}
 	return m
@@ -232,8 +230,7 @@ func (p *parser) realServers(tables []*table, def defaults) []lvs.Destination {
 
 // realServer reads one; ok is false when its address is unusable.
 func (p *parser) realServer(t *table, def defaults) (d lvs.Destination, ok bool) {
-	t.notYet(laterRealServerKeys()...)
-	d.Method = t.method(def.method)
+	d.Method = t.method("method", def.method)
 	d.Tunnel = t.tunnel(d.Method, def.tunnel)
 	d.Weight = int32(t.number("weight", span{0, lvs.MaxWeight, 1}))
 	d.Upper = uint32(t.number("upper_threshold", span{0, math.MaxInt32, 0}))
@@ -241,10 +238,14 @@ func (p *parser) realServer(t *table, def defaults) (d lvs.Destination, ok bool)
 	if d.Upper != 0 && d.Lower > d.Upper {
 		t.fail("lower_threshold", "%d is above the upper_threshold %d; give a lower one", d.Lower, d.Upper)
 	}
+	d.Inhibit = t.flagOr("inhibit_on_failure", def.inhibit)
 	ap, ok := t.realAddress(def)
 	d.Addr, d.Port = ap.Addr(), ap.Port()
 	if ok && def.ok {
-		t.reachable(&d, def.key)
+		t.reachable("address", &d, def.key)
+	}
+	if k := t.serverCare(); len(k) > 0 && ok {
+		def.care.Servers = append(def.care.Servers, ServerCare{ap, k})
 	}
 	t.done()
 	return d, ok
@@ -269,20 +270,20 @@ func (t *table) realAddress(def defaults) (ap netip.AddrPort, ok bool) {
 	return ap, true
 }
 
-// reachable checks that the method can carry packets of the service to d.
-func (t *table) reachable(d *lvs.Destination, key lvs.ServiceKey) {
+// reachable checks that the method can carry packets of the service to d, whose address name gives.
+func (t *table) reachable(name string, d *lvs.Destination, key lvs.ServiceKey) {
 	mixed := d.Addr.Is4() != key.Addr.Is4()
 	switch {
 	case d.Addr == key.Addr:
-		t.fail("address", "%s is the VIP itself; give the real server's own address", d.Addr)
+		t.fail(name, "%s is the VIP itself; give the real server's own address", d.Addr)
 	case mixed && d.Method != lvs.MethodTUN:
-		t.fail("address", "method %s cannot reach %s from VIP %s; give an address of the same family or method = \"tun\"",
+		t.fail(name, "method %s cannot reach %s from VIP %s; give an address of the same family or method = \"tun\"",
 			d.Method, d.Addr, key.Addr)
 	case key.Mark != 0: // any port, and 0 for that of the packet
 	case d.Method != lvs.MethodNAT && d.Port != key.Port:
-		t.fail("address", "method %s cannot map port %d to %d; give port %d or method = \"nat\"",
+		t.fail(name, "method %s cannot map port %d to %d; give port %d or method = \"nat\"",
 			d.Method, key.Port, d.Port, key.Port)
 	case d.Port == 0 && key.Port != 0:
-		t.fail("address", "port 0 is no port to send to; give one, or none for the service's port %d", key.Port)
+		t.fail(name, "port 0 is no port to send to; give one, or none for the service's port %d", key.Port)
 	}
 }

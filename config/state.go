@@ -10,17 +10,19 @@ import (
 // sysctls, by a reload.
 type State struct {
 	Services []lvs.Service `json:"services"` // Destinations newest first
+	Care     []Care        `json:"care"`     // of those services that the file says something of
 	Timeouts Timeouts      `json:"timeouts"`
 	Settings lvs.Settings  `json:"settings"`
 }
 
 // State returns what the file says. The caller owns the result.
-func (c *Config) State() State { return State{c.Services(), c.Timeouts, c.Settings} }
+func (c *Config) State() State { return State{c.Services(), c.care, c.Timeouts, c.Settings} }
 
 // Equal reports whether a and b mean the same, the order of services and of real servers included.
 func (s State) Equal(b State) bool {
-	return s.Timeouts == b.Timeouts && s.Settings == b.Settings &&
-		reflect.DeepEqual(s.canonical().Services, b.canonical().Services)
+	s, b = s.canonical(), b.canonical()
+	return s.Timeouts == b.Timeouts && s.Settings == b.Settings && reflect.DeepEqual(s.Services, b.Services) &&
+		reflect.DeepEqual(s.Care, b.Care)
 }
 
 // canonical returns the state without what means nothing: ids, counts, a mask without persistence, a
@@ -41,7 +43,7 @@ func (s State) canonical() State {
 		svc.Destinations = dests
 		services[i] = svc
 	}
-	s.Services = services
+	s.Services, s.Care = services, CareFor(s.Care, services)
 	return s
 }
 

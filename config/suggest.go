@@ -11,6 +11,10 @@ var hints = map[string]string{
 	"tcp_timeout": "tcp", "tcp_fin": "tcpfin", "udp_timeout": "udp", "tun_type": "tunnel_type",
 	"fwmark": "mark", "fwm": "mark", "marks": "mark", "sysctl": "settings", "src": "source", "dst": "destination",
 	"tun_port": "tunnel_port", "port": "ports",
+	"sorry_server_lvs_method": "sorry_server_method", "tcp_check": "check", "http_get": "check", "ssl_get": "check",
+	"misc_check": "check", "dns_check": "check", "smtp_check": "check", "ping_check": "check", "udp_check": "check",
+	"file_check": "check", "misc_path": "path", "misc_timeout": "timeout", "misc_dynamic": "dynamic", "url": "urls",
+	"enable_sni": "sni", "misc": "script", "ssl": "https", "track_file": "path", "drain": "inhibit", "rst": "reset",
 	"masq": "nat", "masquerading": "nat", "gatewaying": "dr", "route": "dr", "ipip": "tun", "tunnel": "tun",
 }
 

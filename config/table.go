@@ -56,6 +56,14 @@ func (t *table) flag(key string) bool {
 	return v
 }
 
+// flagOr is flag with a default.
+func (t *table) flagOr(key string, def bool) bool {
+	if v, ok := get[bool](t, key, "true or false"); ok {
+		return v
+	}
+	return def
+}
+
 // word reads one of words; the first is the default.
 func (t *table) word(key string, words ...string) string {
 	v, ok := get[string](t, key, quoteAll(words))
@@ -219,7 +227,7 @@ func (t *table) done() {
 	}
 }
 
-func sortedKeys(m map[string]any) []string {
+func sortedKeys[M ~map[string]any](m M) []string {
 	keys := make([]string, 0, len(m))
 	for k := range m {
 		keys = append(keys, k)

@@ -31,8 +31,8 @@ const (
 type Edit struct {
 	Op       EditOp      `json:"op"`
 	Key      ServiceKey  `json:"key"`
-	Service  Service     `json:"service"`     // EditAddService, EditSetService: all but Key and Destinations
-	Dest     Destination `json:"destination"` // EditAddDest, EditSetDest; EditDelDest: Addr and Port
+	Service  Service     `json:"service"`     // EditAddService, EditSetService: all but Key, Destinations and Policy
+	Dest     Destination `json:"destination"` // EditAddDest, EditSetDest: all but Inhibit; EditDelDest: Addr and Port
 	Timeouts [3]int      `json:"timeouts"`    // EditTimeouts: seconds of tcp, tcpfin, udp; 0 keeps
 	Sync     SyncDaemon  `json:"sync"`        // EditStartSync, EditStopSync
 }
@@ -72,7 +72,7 @@ func (e *Edit) ApplyTo(services []Service) ([]Service, error) {
 			return nil, e.fail(syscall.EEXIST)
 		}
 		s := e.Service
-		s.Key, s.Destinations = e.Key, nil
+		s.Key, s.Destinations, s.Policy = e.Key, nil, Policy{}
 		return append(slices.Clip(services), s), nil
 	case EditFlush:
 		return nil, nil
@@ -98,7 +98,7 @@ func (e *Edit) applyAt(services []Service, at int) ([]Service, error) {
 		return slices.Delete(services, at, at+1), nil
 	case EditSetService:
 		next := e.Service
-		next.Key, next.Destinations = s.Key, s.Destinations
+		next.Key, next.Destinations, next.Policy = s.Key, s.Destinations, s.Policy
 		*s = next
 		return services, nil
 	}
@@ -129,8 +129,10 @@ func (e *Edit) applyDest(s *Service) error {
 		return nil
 	}
 	if e.Op == EditSetDest {
+		next := e.Dest
+		next.Inhibit = s.Destinations[d].Inhibit
 		s.Destinations = slices.Clone(s.Destinations)
-		s.Destinations[d] = e.Dest
+		s.Destinations[d] = next
 		return nil
 	}
 	s.Destinations = slices.Insert(slices.Clone(s.Destinations), 0, e.Dest) // the kernel's list head

@@ -152,6 +152,7 @@ type Service struct {
 	Persistence time.Duration // 0: none
 	PersistBits uint8         // prefix length of the client's address in the template; 0 = whole address
 	OnePacket   bool          // -o: no session outlives its packet
+	Policy      Policy
 	// Destinations are in the kernel's list order: most recently added first.
 	// Every scheduler's ties follow it.
 	Destinations []Destination
@@ -169,6 +170,7 @@ type Destination struct {
 	Upper   uint32
 	Lower   uint32
 	Load    *Load `json:"-"` // set by Build; shared by every Snapshot that names the destination
+	Inhibit bool  // when it fails its weight becomes 0 and it stays (inhibit_on_failure)
 	Removed bool  // no longer configured, but sessions still refer to it
 }
 
