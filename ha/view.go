@@ -1,0 +1,36 @@
+package ha
+
+// UnitView is what operators see of a unit.
+type UnitView struct {
+	Name     string
+	State    State
+	Since    Time
+	Claim    Claim
+	Released bool
+}
+
+// View returns unit i as it is now.
+func (m *Machine) View(i int) UnitView {
+	u := &m.units[i]
+	return UnitView{Name: u.name, State: u.state, Since: u.since, Claim: u.claim, Released: u.released}
+}
+
+// InstanceView is what operators see of an instance.
+type InstanceView struct {
+	Priority  uint8 // with what is tracked
+	Fault     bool
+	Interval  Time // of the master's adverts
+	DownAt    Time // valid in BACKUP
+	Preempt   bool // false while preempt_delay runs, or with nopreempt
+	PreemptAt Time // Never: no lower master was heard yet
+}
+
+// ViewInstance returns instance i as it is now.
+func (m *Machine) ViewInstance(i int) InstanceView {
+	in := &m.inst[i]
+	return InstanceView{Priority: in.priority(), Fault: in.fault(), Interval: in.interval, DownAt: in.downAt,
+		Preempt: !in.NoPreempt && m.now >= in.preemptAt, PreemptAt: in.preemptAt}
+}
+
+// UnitOf returns the unit of instance i.
+func (m *Machine) UnitOf(i int) int { return m.inst[i].unit }
