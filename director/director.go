@@ -21,6 +21,7 @@ import (
 	"ulvs/control"
 	"ulvs/dataplane"
 	"ulvs/dataplane/afxdp"
+	"ulvs/events"
 	"ulvs/route"
 )
 
@@ -53,6 +54,7 @@ type director struct {
 	started time.Time
 
 	*Node
+	journal  *events.Journal // also the Node's
 	table    *conntrack.Table
 	routes   *route.Watcher
 	steering *afxdp.Steering
@@ -69,17 +71,21 @@ type director struct {
 	network *kernelNetwork
 	attach  []*afxdp.Attachment
 	added   []addedVIP
+
+	missing []string // interfaces that the journal said are gone; the loop's
 }
 
 // Run runs a director until ctx ends. Before it returns everything it changed on the machine
 // is undone. An error before forwarding began leaves nothing behind either.
 func Run(ctx context.Context, opt Options) (err error) {
 	d := &director{
-		opt: opt, log: opt.Log, started: time.Now(),
+		opt: opt, log: opt.Log, started: time.Now(), journal: events.New(events.Options{}),
 		gathering: dataplane.NewReassembly(), notices: make(chan dataplane.Notice, noticeQueue),
 		failures: make(chan error, 64), changed: make(chan struct{}, 1),
 	}
 	defer func() { err = errors.Join(err, d.close()) }()
+	stopLog := d.startJournalLog()
+	defer stopLog()
 	listener, err := control.Listen(opt.Config.Node.ControlSocket)
 	if err != nil {
 		return err
@@ -95,6 +101,7 @@ func Run(ctx context.Context, opt Options) (err error) {
 			d.log.Error("control socket failed", "err", err)
 		}
 	}()
+	d.journal.Add(events.Event{Kind: events.Started, Count: int64(len(opt.Config.Services()))})
 	d.log.Info("forwarding", "name", opt.Config.Node.Name, "workers", len(d.workers),
 		"services", len(opt.Config.Services()), "interfaces", opt.Config.Node.Interfaces)
 	return d.loop(ctx)
@@ -141,7 +148,7 @@ func (d *director) openNode() (err error) {
 	state := d.routes.State()
 	d.network = newKernelNetwork(present(d.opt.Config.Node.Interfaces, state), state)
 	d.Node, err = NewNode(NodeOptions{
-		Table: d.table, Network: d.network, Timeouts: d.opt.Config.Timeouts, Published: d.published,
+		Table: d.table, Network: d.network, Timeouts: d.opt.Config.Timeouts, Published: d.published, Journal: d.journal,
 		KernelVIPs: d.opt.Config.Node.VIPMode == config.VIPNetlink,
 	})
 	if err != nil {
@@ -192,7 +199,7 @@ func (d *director) loop(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
-			d.log.Info("stopping")
+			d.journal.Add(events.Event{Kind: events.Stopping})
 			return nil
 		case c := <-d.routes.Changes():
 			d.kernelChanged(c)
@@ -203,7 +210,7 @@ func (d *director) loop(ctx context.Context) error {
 		case n := <-d.notices:
 			d.handle(n)
 		case err := <-d.failures:
-			d.log.Error("worker failed, restarting packet I/O", "err", err)
+			d.journal.Add(events.Event{Kind: events.WorkersRestarted, Reason: err.Error()})
 			d.restartIO()
 		case <-retry.C:
 			d.retry()

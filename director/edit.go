@@ -3,10 +3,12 @@ package director
 import (
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
+	"ulvs/events"
 	"ulvs/lvs"
 	"ulvs/sched"
 )
@@ -16,6 +18,14 @@ import (
 func (n *Node) Edit(e *lvs.Edit) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	err := n.edit(e)
+	if err == nil {
+		n.journalEdit(e)
+	}
+	return err
+}
+
+func (n *Node) edit(e *lvs.Edit) error {
 	next, err := e.ApplyTo(n.services)
 	if err != nil {
 		return err
@@ -120,5 +130,7 @@ func (n *Node) SetSetting(name string, value int) error {
 		return err
 	}
 	n.publish()
+	n.journal.Add(events.Event{Kind: events.ConfigEdited, Instance: name, To: strconv.Itoa(value),
+		Reason: "setting edited by hand"})
 	return nil
 }

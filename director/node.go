@@ -9,6 +9,7 @@ import (
 	"ulvs/config"
 	"ulvs/conntrack"
 	"ulvs/dataplane"
+	"ulvs/events"
 	"ulvs/lvs"
 	"ulvs/sched"
 )
@@ -36,6 +37,8 @@ type NodeOptions struct {
 	KernelVIPs bool
 	// Addresses are answered for besides the services'.
 	Addresses []netip.Addr
+	// Journal hears of edits. May be nil.
+	Journal *events.Journal
 	// Published is called after each new snapshot with the Node locked: it must not call
 	// back. services tells whether more than neighbours changed. May be nil.
 	Published func(services bool)
@@ -46,6 +49,7 @@ type NodeOptions struct {
 // queues around one, a replay a recording's.
 type Node struct {
 	opt       NodeOptions
+	journal   *events.Journal
 	snapshots atomic.Pointer[dataplane.Snapshot]
 
 	mu         sync.RWMutex
@@ -72,7 +76,8 @@ type Node struct {
 // NewNode makes a Node without services and publishes its first snapshot.
 func NewNode(o NodeOptions) (*Node, error) {
 	n := &Node{
-		opt: o, network: o.Network, schedulers: map[lvs.ServiceKey]*sched.Scheduler{}, hops: newHopTable(),
+		opt: o, journal: o.Journal, network: o.Network,
+		schedulers: map[lvs.ServiceKey]*sched.Scheduler{}, hops: newHopTable(),
 		timeouts: conntrack.DefaultTimeouts().With(o.Timeouts.TCP, o.Timeouts.TCPFin, o.Timeouts.UDP),
 		settings: lvs.DefaultSettings(),
 	}

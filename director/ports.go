@@ -136,11 +136,8 @@ func (d *director) restartIO() {
 		return
 	}
 	missing := missingPorts(d.opt.Config.Node.Interfaces, d.network.ports)
-	if len(missing) > 0 {
-		d.log.Error("interface is gone: out of service until it returns", "interfaces", missing)
-		return
-	}
-	d.log.Info("all interfaces in service", "interfaces", d.opt.Config.Node.Interfaces)
+	journalInterfaces(d.journal, d.missing, missing)
+	d.missing = missing
 }
 
 // forgetFailures drops what the workers reported before they were stopped: the restart at hand

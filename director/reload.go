@@ -126,6 +126,12 @@ var errNoFile = errors.New("this director runs without a file that it could read
 func (d *director) Reload() (control.Reloaded, error) {
 	d.reloading.Lock()
 	defer d.reloading.Unlock()
+	out, err := d.reload()
+	journalReload(d.journal, out, err)
+	return out, err
+}
+
+func (d *director) reload() (control.Reloaded, error) {
 	if d.opt.Load == nil {
 		return control.Reloaded{}, errNoFile
 	}
@@ -138,8 +144,6 @@ func (d *director) Reload() (control.Reloaded, error) {
 		return control.Reloaded{}, err
 	}
 	out.NeedsRestart = nodeChanges(d.opt.Config.Node, c.Node)
-	d.log.Info("configuration reloaded", "changes", len(out.Changes), "discarded_edits", out.DiscardedEdits,
-		"needs_restart", out.NeedsRestart)
 	return out, nil
 }
 

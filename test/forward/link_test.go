@@ -142,7 +142,7 @@ func TestAnInterfaceThatVanishesIsPickedUpWhenItReturns(t *testing.T) {
 		unplug(t, l)
 		d.awaitPorts("c0")
 		testutil.Await(t, "the log", func() bool {
-			return strings.Count(d.log.String(), "interface is gone") == round+1
+			return strings.Count(d.log.String(), "interface gone") == round+1
 		})
 		forgetNeighbours(t, l, "c1", "c0")
 		forEach(t, func(t *testing.T, m lvs.Method, v6 bool) {
@@ -198,7 +198,7 @@ func TestALinkThatGoesDownAndUp(t *testing.T) {
 	for _, m := range methods {
 		load(t, l, m)
 	}
-	if strings.Contains(d.log.String(), "interface is gone") {
+	if strings.Contains(d.log.String(), "interface gone") {
 		t.Error("an interface without carrier was taken for a missing one")
 	}
 }
