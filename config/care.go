@@ -3,7 +3,6 @@ package config
 import (
 	"net/netip"
 	"slices"
-	"time"
 
 	"ulvs/lvs"
 )
@@ -79,25 +78,8 @@ func CareFor(care []Care, services []lvs.Service) (out []Care) {
 	return out
 }
 
-// inherited are the keys of a service that its real servers and their checks may have, too.
-func inherited() []keyReader {
-	return []keyReader{
-		{"delay_loop", readTime(time.Millisecond)},
-		{"connect_timeout", readTime(time.Millisecond)},
-		{"retry", readNumber(0, maxRetry)},
-		{"delay_before_retry", readTime(0)},
-		{"warmup", readTime(0)},
-		{"alpha", readFlag},
-		{"via", readWord("path", "address")},
-		{"virtualhost", readText(`a name like "www.example.com"`)},
-	}
-}
-
-// Limits of what is counted; keepalived's are 2^32.
-const (
-	maxRetry  = 1 << 20
-	maxQuorum = 1 << 30
-)
+// maxQuorum bounds sums of weights.
+const maxQuorum = 1 << 30
 
 // careReaders are a service's keys about health.
 func careReaders() []keyReader {
@@ -131,19 +113,20 @@ func (t *table) care() Keys {
 		t.fail("hysteresis", "%d is not below quorum %d: the quorum could never be lost; give a lower one",
 			hysteresis, quorum)
 	}
-	t.checkedOnce(k)
+	t.judge(k)
 	return k
 }
 
 // serverCare reads a real server's keys about health.
 func (t *table) serverCare() Keys {
 	k := t.keys(serverCareReaders())
-	t.checkedOnce(k)
+	t.judge(k)
 	return k
 }
 
-// checkedOnce refuses both ways to say which checks there are.
-func (t *table) checkedOnce(k Keys) {
+// judge complains about values that no check could inherit, and about two ways to say which checks there are.
+func (t *table) judge(k Keys) {
+	t.blame(k, commonOf(k).Validate())
 	if k.Has("check") && k.Has("checks") {
 		t.fail("checks", "stands beside check; put all checks into checks, or remove one of them")
 	}

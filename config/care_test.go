@@ -4,10 +4,12 @@ import (
 	"encoding/json"
 	"net/netip"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"ulvs/health"
 	"ulvs/lvs"
 )
 
@@ -38,6 +40,7 @@ connect_timeout = "1500ms"
 [[service.real_server.checks]]
 type = "udp"
 payload = "0A FF"
+require_reply = true
 reply = "0x Xf"
 `
 
@@ -66,7 +69,8 @@ func TestKeysAboutHealthAreRead(t *testing.T) {
 			{netip.MustParseAddrPort("10.0.0.1:80"), Keys{"notify_down": "/bin/notify down"}},
 			{netip.MustParseAddrPort("10.0.0.2:80"), Keys{"check": "none"}},
 			{netip.MustParseAddrPort("10.0.0.3:80"), Keys{"checks": []any{
-				Keys{"type": "tcp", "connect_timeout": "1.5s"}, Keys{"type": "udp", "payload": "0aff", "reply": "0xxf"},
+				Keys{"type": "tcp", "connect_timeout": "1.5s"},
+				Keys{"type": "udp", "payload": "0aff", "require_reply": true, "reply": "0xxf"},
 			}}},
 		},
 	}}
@@ -137,16 +141,15 @@ func TestMergeWritesChecksWhereTheyStand(t *testing.T) {
 
 func TestComplaintsAboutHealth(t *testing.T) {
 	in := func(line string) string { return service + line + "\n" }
+	real2 := func(line string) string { return service + real(`address = "10.0.0.1"`, line) }
 	check := func(line string) string { return in("check = { " + line + " }") }
 	expectComplaints(t, []complaint{
 		{"on_failure", in(`on_failure = "drop"`),
 			`f:5: service[0].on_failure: unknown word "drop"; known: keep, inhibit, expire, reset, reschedule`},
-		{"delay_loop zero", in(`delay_loop = 0`),
-			`f:5: service[0].delay_loop: 0 is out of range; give 1ms to 744h (31 days)`},
-		{"delay_loop too fine", in(`delay_loop = "1us"`),
-			`f:5: service[0].delay_loop: 1us is out of range; give 1ms to 744h (31 days)`},
-		{"warmup too fine", in(`warmup = "1500us"`),
-			`f:5: service[0].warmup: 1500us has a fraction of a millisecond; give whole ones`},
+		{"delay_loop zero", in(`delay_loop = 0`), `f:5: service[0].delay_loop: 0s; give 1ms to 24h0m0s`},
+		{"warmup too fine", in(`warmup = "1500us"`), `f:5: service[0].warmup: 1500us has a fraction of a millisecond; ` +
+			`give a duration like "6s" or "250ms", or whole seconds like 6`},
+		{"retry", real2("retry = 1001"), `f:7: service[0].real_server[0].retry: 1001 is out of range; give 0 to 1000`},
 		{"hysteresis", in("quorum = 2\nhysteresis = 2"), `f:6: service[0].hysteresis: 2 is not below quorum 2: the ` +
 			`quorum could never be lost; give a lower one`},
 		{"script", in(`quorum_up = "notify"`), `f:5: service[0].quorum_up: no program; give an absolute path with its ` +
@@ -170,32 +173,50 @@ func TestComplaintsAboutHealth(t *testing.T) {
 		{"unknown key of a type", check(`type = "tcp", path = "/"`), `f:5: service[0].check.path: unknown key; known: ` +
 			`type, delay_loop, connect_timeout, retry, delay_before_retry, warmup, alpha, via, virtualhost, connect_ip, ` +
 			`connect_port, bindto, log_all_failures`},
-		{"status", check(`type = "http", status_code = "2xx"`), `f:5: service[0].check.status_code: "2xx" is no status ` +
-			`of HTTP; give a code like 200, or a list like "200-299 404"`},
-		{"digest", check(`type = "http", digest = "ab"`),
-			`f:5: service[0].check.digest: "ab" is no MD5 sum; give 32 hexadecimal digits`},
-		{"regex", check(`type = "http", regex = "("`), "f:5: service[0].check.regex: error parsing regexp: missing " +
-			"closing ): `(`; give one of Go's syntax (RE2)"},
-		{"path beside urls", check(`type = "http", path = "/", urls = [{ path = "/a" }]`),
-			`f:5: service[0].check.urls: stands beside path, which is short for one; put it into urls`},
+		{"what health says of a check", check(`type = "http", status_code = "2xx"`), `f:5: service[0].check.status_code: ` +
+			`"2xx" is no code or range; give codes and ranges like "200-299 301"`},
+		{"of one of its URLs", check(`type = "http", urls = [{ path = "/" }, { path = "/a", digest = "ab" }]`),
+			`f:5: service[0].check.urls[1].digest: "ab" is no MD5; give 32 hex digits`},
+		{"of a check for a real server", real2("check = { type = \"tcp\", via = \"address\", bindto = \"::1\" }"), `f:7: ` +
+			`service[0].real_server[0].check: bindto: ::1 cannot reach 10.0.0.1: not the same family; give another address`},
+		{"path beside urls", check(`type = "http", path = "/", urls = [{ path = "/a" }]`), `f:5: service[0].check.urls: ` +
+			`stands beside what is short for one URL; put path, status_code, digest and regex into urls`},
 		{"url without path", check(`type = "http", urls = [{ digest = 1 }]`),
-			`f:5: service[0].check.urls[0].digest: 1 is a number; give an MD5 sum, as genhash prints it` + "\n" +
+			`f:5: service[0].check.urls[0].digest: 1 is a number; give a string` + "\n" +
 				`f:5: service[0].check.urls[0].path: missing; give a path like "/health"`},
-		{"payload", check(`type = "udp", payload = "xyz"`), `f:5: service[0].check.payload: "xyz" is not; give bytes ` +
-			`in hexadecimal like "0a ff", up to 255`},
-		{"reply", check(`type = "udp", reply = "0"`), `f:5: service[0].check.reply: "0" is not; give bytes in ` +
-			`hexadecimal like "0a fX", X for any digit, up to 255`},
-		{"script without program", check(`type = "script"`),
-			`f:5: service[0].check.path: missing; give the program: path = "/usr/local/bin/check"`},
-		{"file", check(`type = "file", path = "a"`),
-			`f:5: service[0].check.path: "a" is no absolute path; give one like "/run/health"`},
-		{"script by path", check(`type = "ping", via = "path"`), `f:5: service[0].check.via: a ping check asks the ` +
-			`real server itself; give "address" or remove it`},
+		{"script without program", check(`type = "script"`), `f:5: service[0].check.path: missing; give a program`},
+		{"empty text", check(`type = "dns", name = ""`),
+			`f:5: service[0].check.name: empty; give something or remove it`},
 		{"connect_ip", check(`type = "tcp", connect_ip = "a"`),
 			`f:5: service[0].check.connect_ip: "a" is no IP address; give one like "192.0.2.21"`},
-		{"empty text", check(`type = "dns", name = ""`),
-			`f:5: service[0].check.name: empty; give a name like "example.com" or remove it`},
 		{"keepalived's word", service + real(`address = "10.0.0.1"`, `TCP_CHECK = 1`),
 			`f:7: service[0].real_server[0].TCP_CHECK: unknown key; did you mean check?`},
 	})
+}
+
+func TestChecksAreTheRealServersOwnOrTheServices(t *testing.T) {
+	c := mustParse(t, watched)
+	state := c.State()
+	got := ChecksOf(&state.Services[0], state.CareOf(state.Services[0].Key))
+	if got.Quorum != 2 || !slices.Equal(got.QuorumUp, []string{"/bin/notify", "up"}) || len(got.Servers) != 3 {
+		t.Fatalf("got %+v", got)
+	}
+	first, second, third := got.Servers[0], got.Servers[1], got.Servers[2]
+	if !slices.Equal(first.NotifyDown, []string{"/bin/notify", "down"}) || first.Address.String() != "10.0.0.1:80" {
+		t.Errorf("the first is %+v", first)
+	}
+	if s := first.Specs; len(s) != 1 || s[0].Kind != health.KindHTTP || s[0].DelayLoop.Value != 6*time.Second ||
+		s[0].Retry.Value != 0 || s[0].URLs[0] != (health.URL{Path: "/", StatusCode: "200"}) {
+		t.Errorf("the service's check is %+v", s)
+	}
+	if len(second.Specs) != 0 {
+		t.Errorf("without checks, there are %+v", second.Specs)
+	}
+	if s := third.Specs; len(s) != 2 || s[0].ConnectTimeout.Value != 1500*time.Millisecond || s[1].Reply != "0xxf" {
+		t.Errorf("its own checks are %+v", s)
+	}
+	plain := ChecksOf(&state.Services[0], nil)
+	if plain.Quorum != 1 || len(plain.Servers) != 3 || plain.Servers[0].Specs != nil {
+		t.Errorf("of nothing said: %+v", plain)
+	}
 }

@@ -1,22 +1,25 @@
 package config
 
 import (
-	"encoding/hex"
 	"net/netip"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
+
+	"ulvs/health"
 )
 
-// maxChecks bounds the checks of one real server, and the URLs of one check.
+// maxChecks bounds the checks of one real server.
 const maxChecks = 32
 
 // noCheck is the word for a real server that does not take the service's checks.
 const noCheck = "none"
 
-func checkTypes() []string {
-	return []string{"tcp", "http", "https", "udp", "dns", "smtp", "ping", "script", "file"}
+func checkTypes() (words []string) {
+	for _, kind := range health.Kinds() {
+		words = append(words, string(kind))
+	}
+	return words
 }
 
 // readCheck reads a check: a table, or "none".
@@ -29,7 +32,11 @@ func readCheck(t *table, key string) any {
 		t.fail(key, "%s; give a table like { type = \"tcp\" }, or %q", describe(t.m[key]), noCheck)
 		return nil
 	}
-	return (&table{p: t.p, path: t.key(key), m: m}).check()
+	k := (&table{p: t.p, path: t.key(key), m: m}).check()
+	if k == nil {
+		return nil
+	}
+	return k
 }
 
 // readChecks reads a list of checks: all must pass.
@@ -46,10 +53,12 @@ func readChecks(t *table, key string) any {
 	return list
 }
 
-// check reads one check's table.
+// check reads one check's table: here the types of values are looked at, what they mean is judged
+// by health.
 func (t *table) check() Keys {
+	before := len(t.p.problems)
 	kind, ok := get[string](t, "type", quoteAll(checkTypes()))
-	known := kindReaders(kind)
+	known := kindReaders(health.Kind(kind))
 	switch {
 	case !t.has("type"):
 		t.fail("type", "missing; give %s", quoteAll(checkTypes()))
@@ -64,91 +73,80 @@ func (t *table) check() Keys {
 		k = Keys{}
 	}
 	k["type"] = kind
-	t.checkNeeds(kind, k)
+	if k.Has("urls") && (k.Has("path") || k.Has("status_code") || k.Has("digest") || k.Has("regex")) {
+		t.fail("urls", "stands beside what is short for one URL; put path, status_code, digest and regex into urls")
+	}
 	t.done()
+	if len(t.p.problems) == before {
+		spec := specOf(k)
+		t.blame(k, spec.Validate(netip.AddrPort{}))
+	}
 	return k
 }
 
-// checkNeeds complains about what a kind of check cannot do without.
-func (t *table) checkNeeds(kind string, k Keys) {
-	for _, need := range []struct{ kind, key, form string }{
-		{"script", "path", `the program: path = "/usr/local/bin/check"`},
-		{"file", "path", `the file: path = "/run/health"`},
-	} {
-		if kind == need.kind && !t.has(need.key) {
-			t.fail(need.key, "missing; give %s", need.form)
+// blame complains about what health says of a check with keys k.
+func (t *table) blame(k Keys, problems []health.Problem) {
+	for _, pr := range problems {
+		key := pr.Key
+		if !k.Has("urls") {
+			key = strings.TrimPrefix(key, "urls[0].")
 		}
+		t.p.fail(t.path+"."+key, "%s", pr.Words)
 	}
-	if k.Has("urls") && k.Has("path") {
-		t.fail("urls", "stands beside path, which is short for one; put it into urls")
-	}
-	if k.Has("reply") && !k.Flag("require_reply", true) {
-		t.fail("reply", "means nothing with require_reply = false; remove one of them")
-	}
-	if !k.Has("via") || k.Text("via") != "path" {
-		return
-	}
-	switch kind {
-	case "ping", "script", "file":
-		t.fail("via", "a %s check asks the real server itself; give \"address\" or remove it", kind)
+}
+
+// inherited are the keys of a service that its real servers and their checks may have, too.
+func inherited() []keyReader {
+	return []keyReader{
+		{"delay_loop", readTime}, {"connect_timeout", readTime}, {"retry", readNumber(0, health.MaxRetry)},
+		{"delay_before_retry", readTime}, {"warmup", readTime}, {"alpha", readFlag},
+		{"via", readWord(string(health.ViaPath), string(health.ViaAddress))}, {"virtualhost", readText},
 	}
 }
 
 // commonReaders are the keys of every check.
 func commonReaders() []keyReader {
 	return append(inherited(), []keyReader{
-		{"connect_ip", readAddress},
-		{"connect_port", readNumber(1, 65535)},
-		{"bindto", readAddress},
+		{"connect_ip", readAddress}, {"connect_port", readNumber(1, 65535)}, {"bindto", readAddress},
 		{"log_all_failures", readFlag},
 	}...)
 }
 
 // kindReaders are the keys of one kind of check, nil if there is no such kind.
-func kindReaders(kind string) []keyReader {
-	http := append(urlReaders(), []keyReader{
-		{"urls", readURLs}, {"http_protocol", readWord("1.0", "1.0c", "1.1")}, {"fast_recovery", readFlag},
-	}...)
+func kindReaders(kind health.Kind) []keyReader {
+	http := append(urlReaders(), keyReader{"urls", readURLs}, keyReader{"http_protocol", readText},
+		keyReader{"fast_recovery", readFlag})
 	switch kind {
-	case "tcp", "ping":
+	case health.KindTCP, health.KindPing:
 		return []keyReader{}
-	case "http":
+	case health.KindHTTP:
 		return http
-	case "https":
-		return append(http, keyReader{"sni", readSNI}, keyReader{"expiry_warning", readTime(0)},
-			keyReader{"verify", readFlag})
-	case "udp":
-		return []keyReader{{"payload", readHex}, {"require_reply", readFlag}, {"reply", readReply}}
-	case "dns":
-		return []keyReader{{"record", readText(`a type like "SOA"`)}, {"name", readText(`a name like "example.com"`)}}
-	case "smtp":
-		return []keyReader{{"helo_name", readText(`a name like "lvs1.example.com"`)}}
-	case "script":
-		return []keyReader{{"path", readCommand}, {"args", readArguments}, {"timeout", readTime(time.Millisecond)},
-			{"dynamic", readFlag}}
-	case "file":
-		return []keyReader{{"path", readPath}, {"weight", readNumber(-253, 253)}, {"dynamic", readFlag}}
+	case health.KindHTTPS:
+		return append(http, keyReader{"sni", readText}, keyReader{"expiry_warning", readTime})
+	case health.KindUDP:
+		return []keyReader{{"payload", readHex}, {"require_reply", readFlag}, {"reply", readHex}}
+	case health.KindDNS:
+		return []keyReader{{"record", readText}, {"name", readText}}
+	case health.KindSMTP:
+		return []keyReader{{"helo_name", readText}}
+	case health.KindScript:
+		return []keyReader{{"path", readCommand}, {"args", readArguments}, {"timeout", readTime}, {"dynamic", readFlag}}
+	case health.KindFile:
+		return []keyReader{{"path", readText}, {"weight", readNumber(-253, 253)}, {"dynamic", readFlag}}
 	}
 	return nil
 }
 
-// urlReaders are the keys of a URL.
+// urlReaders are the keys of a URL. Those of a check are keys of its one URL.
 func urlReaders() []keyReader {
 	return []keyReader{
-		{"path", readText(`a path like "/health"`)},
-		{"status_code", readStatus},
-		{"digest", readDigest},
-		{"regex", readRegex},
-		{"virtualhost", readText(`a name like "www.example.com"`)},
+		{"path", readText}, {"status_code", readStatus}, {"digest", readText}, {"regex", readText},
+		{"virtualhost", readText},
 	}
 }
 
 func readURLs(t *table, key string) any {
 	tables := t.tables(key)
-	if len(tables) > maxChecks {
-		t.fail(key, "%d URLs; give up to %d", len(tables), maxChecks)
-		return nil
-	}
 	list := make([]any, len(tables))
 	for i, one := range tables {
 		k := one.keys(urlReaders())
@@ -173,108 +171,88 @@ func readAddress(t *table, key string) any {
 	return s
 }
 
-// readStatus reads keepalived's list: "200", "200-299 404".
+// readStatus reads 200 or "200-299 404".
 func readStatus(t *table, key string) any {
-	const form = `a code like 200, or a list like "200-299 404"`
-	text, ok := t.m[key].(string)
 	if n, number := t.m[key].(int64); number {
-		text, ok = strconv.FormatInt(n, 10), true
+		return strconv.FormatInt(n, 10)
 	}
-	if !ok {
-		t.fail(key, "%s; give %s", describe(t.m[key]), form)
-		return nil
-	}
-	words := strings.Fields(strings.ReplaceAll(text, ",", " "))
-	for _, word := range words {
-		first, last, ranged := strings.Cut(word, "-")
-		if !ranged {
-			last = first
-		}
-		a, err1 := strconv.Atoi(first)
-		b, err2 := strconv.Atoi(last)
-		if err1 != nil || err2 != nil || a < 100 || b > 999 || a > b {
-			t.fail(key, "%.60q is no status of HTTP; give %s", word, form)
-			return nil
-		}
-	}
-	if len(words) == 0 || len(words) > maxChecks {
-		t.fail(key, "%d codes; give %s, of up to %d", len(words), form, maxChecks)
-		return nil
-	}
-	return strings.Join(words, " ")
+	return readText(t, key)
 }
 
-func readDigest(t *table, key string) any {
-	s, ok := get[string](t, key, "an MD5 sum, as genhash prints it")
-	if !ok {
-		return nil
-	}
-	if sum, err := hex.DecodeString(s); err != nil || len(sum) != 16 {
-		t.fail(key, "%.60q is no MD5 sum; give 32 hexadecimal digits", s)
-		return nil
-	}
-	return strings.ToLower(s)
-}
-
-func readRegex(t *table, key string) any {
-	v := readText("a regular expression")(t, key)
-	s, _ := v.(string)
-	if _, err := regexp.Compile(s); err != nil {
-		t.fail(key, "%v; give one of Go's syntax (RE2)", err)
-		return nil
-	}
-	return v
-}
-
-// readSNI reads true for the virtual host's name, or a name.
-func readSNI(t *table, key string) any {
-	if on, ok := t.m[key].(bool); ok {
-		return on
-	}
-	return readText(`true, or a name like "www.example.com"`)(t, key)
-}
-
-// readHex reads bytes as hexadecimal digits.
+// readHex reads hexadecimal digits, which may stand apart.
 func readHex(t *table, key string) any {
-	const form = `bytes in hexadecimal like "0a ff"`
-	s, ok := get[string](t, key, form)
+	s, ok := get[string](t, key, `bytes in hexadecimal like "0a ff"`)
 	if !ok {
 		return nil
 	}
-	digits := strings.ReplaceAll(s, " ", "")
-	if b, err := hex.DecodeString(digits); err != nil || len(b) == 0 || len(b) > maxPayload {
-		t.fail(key, "%.60q is not; give %s, up to %d", s, form, maxPayload)
-		return nil
-	}
-	return strings.ToLower(digits)
+	return strings.ToLower(strings.ReplaceAll(s, " ", ""))
 }
 
-// maxPayload is keepalived's limit for what UDP_CHECK sends.
-const maxPayload = 255
-
-// readReply reads bytes in which X is any digit.
-func readReply(t *table, key string) any {
-	const form = `bytes in hexadecimal like "0a fX", X for any digit`
-	s, ok := get[string](t, key, form)
-	if !ok {
-		return nil
+// commonOf returns the values that are inherited.
+func commonOf(k Keys) health.Common {
+	c := health.Common{
+		Via: health.Via(k.Text("via")), VirtualHost: k.Text("virtualhost"), DelayLoop: optTime(k, "delay_loop"),
+		ConnectTimeout: optTime(k, "connect_timeout"), DelayBeforeRetry: optTime(k, "delay_before_retry"),
+		Warmup: optTime(k, "warmup"),
 	}
-	digits := strings.ToLower(strings.ReplaceAll(s, " ", ""))
-	if b, err := hex.DecodeString(strings.ReplaceAll(digits, "x", "0")); err != nil || len(b) == 0 || len(b) > maxPayload {
-		t.fail(key, "%.60q is not; give %s, up to %d", s, form, maxPayload)
-		return nil
+	if k.Has("retry") {
+		c.Retry = health.Some(int(k.Number("retry", 0)))
 	}
-	return digits
+	if k.Has("alpha") {
+		c.Alpha = health.Some(k.Flag("alpha"))
+	}
+	return c
 }
 
-func readPath(t *table, key string) any {
-	s, ok := get[string](t, key, "an absolute path")
-	switch {
-	case !ok:
-		return nil
-	case !strings.HasPrefix(s, "/") || strings.ContainsRune(s, 0) || len(s) > maxTextBytes:
-		t.fail(key, "%.60q is no absolute path; give one like \"/run/health\"", s)
-		return nil
+func optTime(k Keys, key string) (d health.Opt[time.Duration]) {
+	if k.Has(key) {
+		d = health.Some(k.Duration(key))
+	}
+	return d
+}
+
+// specOf returns the check that keys are about, nothing inherited.
+func specOf(k Keys) health.Spec {
+	s := health.Spec{
+		Kind: health.Kind(k.Text("type")), Common: commonOf(k), ConnectPort: uint16(k.Number("connect_port", 0)),
+		LogAllFailures: k.Flag("log_all_failures"), HTTPProtocol: k.Text("http_protocol"), SNI: k.Text("sni"),
+		FastRecovery: k.Flag("fast_recovery"), ExpiryWarning: k.Duration("expiry_warning"),
+		Payload: k.Text("payload"), RequireReply: k.Flag("require_reply"), Reply: k.Text("reply"),
+		Name: k.Text("name"), Record: k.Text("record"), HeloName: k.Text("helo_name"),
+		Timeout: optTime(k, "timeout"), Dynamic: k.Flag("dynamic"), Weight: int(k.Number("weight", 0)),
+	}
+	s.ConnectIP, _ = netip.ParseAddr(k.Text("connect_ip"))
+	s.BindTo, _ = netip.ParseAddr(k.Text("bindto"))
+	switch s.Kind {
+	case health.KindHTTP, health.KindHTTPS:
+		s.URLs = urlsOf(k)
+	case health.KindFile:
+		s.Path = k.Text("path")
+	case health.KindScript:
+		if argv := append(k.Command("path"), k.Command("args")...); len(argv) > 0 {
+			s.Path, s.Args = argv[0], argv[1:]
+		}
 	}
 	return s
+}
+
+// urlsOf returns the pages of an HTTP check; one without any asks for the root.
+func urlsOf(k Keys) (urls []health.URL) {
+	list := k.Tables("urls")
+	if list == nil {
+		list = []Keys{k}
+	}
+	for _, u := range list {
+		url := health.URL{
+			Path: u.Text("path"), StatusCode: u.Text("status_code"), Digest: u.Text("digest"), Regex: u.Text("regex"),
+		}
+		if k.Has("urls") {
+			url.VirtualHost = u.Text("virtualhost") // the check's own is inherited
+		}
+		if url.Path == "" && !k.Has("urls") {
+			url.Path = "/"
+		}
+		urls = append(urls, url)
+	}
+	return urls
 }

@@ -59,12 +59,10 @@ func whole(v any) (any, error) {
 	return v, nil
 }
 
-// Duration returns a duration's value, def where it is not set.
-func (k Keys) Duration(key string, def time.Duration) time.Duration {
-	if d, ok := asDuration(k[key]); ok {
-		return d
-	}
-	return def
+// Duration returns a duration's value, 0 where it is not set.
+func (k Keys) Duration(key string) time.Duration {
+	d, _ := asDuration(k[key])
+	return d
 }
 
 // Number returns a number's value, def where it is not set.
@@ -81,12 +79,10 @@ func (k Keys) Text(key string) string {
 	return s
 }
 
-// Flag returns true or false, def where it is not set.
-func (k Keys) Flag(key string, def bool) bool {
-	if b, ok := k[key].(bool); ok {
-		return b
-	}
-	return def
+// Flag returns true or false, false where it is not set.
+func (k Keys) Flag(key string) bool {
+	b, _ := k[key].(bool)
+	return b
 }
 
 // Has reports whether a key is set.
@@ -208,44 +204,34 @@ func readWord(words ...string) func(*table, string) any {
 	return func(t *table, key string) any { return t.word(key, words...) }
 }
 
-// readText reads a string of up to maxTextBytes.
-func readText(want string) func(*table, string) any {
-	return func(t *table, key string) any {
-		s, ok := get[string](t, key, want)
-		switch {
-		case !ok:
-			return nil
-		case len(s) > maxTextBytes:
-			t.fail(key, "%d bytes long; give up to %d", len(s), maxTextBytes)
-			return nil
-		case s == "":
-			t.fail(key, "empty; give %s or remove it", want)
-			return nil
-		}
-		return s
-	}
-}
-
-// maxTextBytes bounds a text of a check: it fits a packet or a page of regular expression.
-const maxTextBytes = 4096
-
-// readTime reads a duration of milliseconds at least; a checker's timers may be parts of a second, as keepalived's.
-func readTime(least time.Duration) func(*table, string) any {
-	return func(t *table, key string) any {
-		d, ok := asDuration(t.m[key])
-		const form = `a duration like "6s" or "250ms", or whole seconds like 6`
-		switch {
-		case !ok:
-			t.fail(key, "%s; give %s", describe(t.m[key]), form)
-		case d < least || d > maxSeconds*time.Second:
-			t.fail(key, "%v is out of range; give %s to 744h (31 days)", t.m[key], durationWord(least))
-		case d%time.Millisecond != 0:
-			t.fail(key, "%v has a fraction of a millisecond; give whole ones", t.m[key])
-		default:
-			return durationWord(d)
-		}
+// readText reads a string that says something.
+func readText(t *table, key string) any {
+	s, ok := get[string](t, key, "a string")
+	switch {
+	case !ok:
+		return nil
+	case s == "":
+		t.fail(key, "empty; give something or remove it")
 		return nil
 	}
+	return s
+}
+
+// readTime reads a duration in milliseconds: a check's timers may be parts of a second, as keepalived's.
+func readTime(t *table, key string) any {
+	d, ok := asDuration(t.m[key])
+	const form = `a duration like "6s" or "250ms", or whole seconds like 6`
+	switch {
+	case !ok:
+		t.fail(key, "%s; give %s", describe(t.m[key]), form)
+	case d < 0 || d > maxSeconds*time.Second:
+		t.fail(key, "%v is out of range; give %s", t.m[key], form)
+	case d%time.Millisecond != 0:
+		t.fail(key, "%v has a fraction of a millisecond; give %s", t.m[key], form)
+	default:
+		return durationWord(d)
+	}
+	return nil
 }
 
 // readCommand reads a program with its arguments.
@@ -268,22 +254,23 @@ func readCommand(t *table, key string) any {
 		t.fail(key, "no program; give %s", form)
 		return nil
 	}
-	if len(argv) > maxArguments || len(strings.Join(argv, " ")) > maxTextBytes {
-		t.fail(key, "too long; give up to %d words and %d bytes", maxArguments, maxTextBytes)
+	if len(argv) > maxArguments || len(strings.Join(argv, " ")) > maxCommandBytes {
+		t.fail(key, "too long; give up to %d words and %d bytes", maxArguments, maxCommandBytes)
 		return nil
 	}
 	return t.m[key]
 }
+
+// Limits of a command.
+const (
+	maxArguments    = 64
+	maxCommandBytes = 4096
+)
 
 // readArguments reads what follows a program.
 func readArguments(t *table, key string) any {
-	words := t.texts(key, `a list like ["-v", "80"]`)
-	if len(words) > maxArguments || len(strings.Join(words, " ")) > maxTextBytes {
-		t.fail(key, "too long; give up to %d words and %d bytes", maxArguments, maxTextBytes)
+	if words := t.texts(key, `a list like ["-v", "80"]`); len(words) == 0 {
 		return nil
 	}
 	return t.m[key]
 }
-
-// maxArguments bounds the words of a command.
-const maxArguments = 64

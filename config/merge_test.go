@@ -264,6 +264,9 @@ func (e *editor) careOf(s *lvs.Service) Care {
 		{"delay_loop": "1m30s", "checks": []any{Keys{"type": "http", "regex": "a\"\\b"}, Keys{"type": "ping"}}},
 		{"check": Keys{"type": "script", "path": []any{"/bin/a", "b c"}, "timeout": "250ms"}}, {"check": "none"},
 	}
+	if s.Key.Port == 0 { // nothing to connect to
+		keys = []Keys{{"check": Keys{"type": "ping"}}, {"check": "none"}}
+	}
 	c := Care{Service: s.Key, Keys: keys[e.rnd.IntN(len(keys)-1)]}
 	for i := range s.Destinations {
 		if k := keys[e.rnd.IntN(len(keys))]; k != nil && !k.Has("quorum") {

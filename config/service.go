@@ -244,8 +244,13 @@ func (p *parser) realServer(t *table, def defaults) (d lvs.Destination, ok bool)
 	if ok && def.ok {
 		t.reachable("address", &d, def.key)
 	}
-	if k := t.serverCare(); len(k) > 0 && ok {
+	before := len(t.p.problems)
+	k := t.serverCare()
+	if len(k) > 0 && ok {
 		def.care.Servers = append(def.care.Servers, ServerCare{ap, k})
+	}
+	if ok && def.ok && len(t.p.problems) == before {
+		t.judgeChecks(def.care.Keys, k, &d, def.key)
 	}
 	t.done()
 	return d, ok
