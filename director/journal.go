@@ -119,3 +119,8 @@ func firstLines(text string, n int) string {
 	}
 	return strings.Join(lines, "; ")
 }
+
+// Journal implements control.Journaler.
+func (d *director) Journal() *events.Journal { return d.journal }
+
+var _ control.Journaler = (*director)(nil)

@@ -84,6 +84,7 @@ func (a *app) commands() []*cobra.Command {
 		a.statusCommand(),
 		a.servicesCommand(),
 		a.connsCommand(),
+		a.eventsCommand(),
 		a.ipvsadmCommand(),
 		a.procCommand(),
 		a.setCommand(),
