@@ -43,6 +43,7 @@ const (
 	FlagSeenReply                   // the dataplane's: a packet of the real server passed
 	FlagUnlinked                    // a template that Unlink made unfindable
 	FlagBypass                      // has no destination: routed to where the client wanted (cache_bypass)
+	FlagStandby                     // a peer's: no packet of it came here since the peer told us of it
 )
 
 // Entry is one conn. Its first 64 bytes are the same for both families; an IPv6 entry is an
@@ -55,7 +56,7 @@ const (
 //	w4  seen | timeout<<32
 //	w5  destination id | aux<<32
 //	w6  control | number of controlled conns<<32
-//	w7  while it is not a conn: next free entry | next chunk<<32
+//	w7  sent | version<<15 | 1<<63; while it is not a conn: next free entry | next chunk<<32
 //
 // Words are plain, not atomic.Uint64, because a new conn's are stored plainly before the atomic
 // store of w3 publishes it. From then on all access is atomic.
@@ -190,12 +191,14 @@ func (e *Entry) Seen() Tick { return Tick(e.load(4)) }
 // Timeout returns how long after Seen the conn expires.
 func (e *Entry) Timeout() Tick { return Tick(e.load(4) >> 32) }
 
-// Touch restarts the conn's timer. It writes only if something changes.
-func (e *Entry) Touch(now, timeout Tick) {
+// Touch restarts the conn's timer. It writes only if something changes, and reports whether.
+func (e *Entry) Touch(now, timeout Tick) bool {
 	w := uint64(now) | uint64(timeout)<<32
-	if e.load(4) != w {
-		atomic.StoreUint64(&e.w[4], w)
+	if e.load(4) == w {
+		return false
 	}
+	atomic.StoreUint64(&e.w[4], w)
+	return true
 }
 
 // Expired reports whether the conn's time is over.

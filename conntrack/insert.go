@@ -142,6 +142,7 @@ func (n *insertion) fill(now Tick) {
 	e.w[4] = uint64(now) | uint64(s.Timeout)<<32
 	e.w[5] = uint64(s.Dest) | uint64(s.Aux)<<32
 	e.w[6] = uint64(s.Control)
+	e.w[7] = stamp(s.Version, now)
 	gen := e.load(3)>>genShift + 1
 	n.meta = gen<<genShift | uint64(s.Flags&^FlagNoReply)<<flagShift | uint64(s.State&31)<<stateShift
 }
@@ -200,7 +201,7 @@ func (n *insertion) put(bk *bucket, head uint64, hole *atomic.Uint64, hash uint6
 }
 
 // Delete removes a conn from both its keys and reports whether this caller did it. The entry
-// stays readable until the caller's Quiesce.
+// stays readable until the caller's Quiesce, but for its version, which is GoneVersion.
 func (h *Handle) Delete(r Ref) bool {
 	if r&idxMask == 0 {
 		return false
@@ -221,6 +222,7 @@ func (h *Handle) Delete(r Ref) bool {
 	if !e.kill() {
 		return false
 	}
+	h.gone = e.Version()
 	if e.Flags()&FlagUnlinked != 0 { // final once it is dead
 		h.deleted(f)
 		h.retire(p, l, idx)

@@ -25,6 +25,7 @@ type Spec struct {
 	Timeout  Tick
 	Control  Ref    // the template this conn hangs on, 0 for none
 	Aux      uint32 // the dataplane's own word
+	Version  Version
 }
 
 // twoKeys reports whether a conn with these flags has a reply key.
@@ -59,6 +60,12 @@ func (e *Entry) keys() (fwd, reply Key) {
 	fwd = Key{Addr: [4]uint64{c[0], c[1], v[0], v[1]}, L4: l4, V6: true}
 	reply = Key{Addr: [4]uint64{d[0], d[1], c[0], c[1]}, L4: replyL4(l4, dport), V6: true}
 	return fwd, reply
+}
+
+// Key returns the key of the client's packets.
+func (e *Entry) Key() Key {
+	k, _ := e.keys()
+	return k
 }
 
 // match says how an entry answers to a key.

@@ -1,5 +1,7 @@
 package conntrack
 
+import "sync/atomic"
+
 // local is what one worker keeps of one part, so that it seldom meets others there.
 type local struct {
 	free  uint32 // chain of free entries
@@ -79,16 +81,16 @@ func (p *part) retire(l *local, i uint32, epoch uint64) {
 		p.recycle(l, b)
 		b.epoch = epoch
 	}
-	p.entry(i).w[7] = uint64(b.head)
+	link := uint64(b.head)
 	if b.head == 0 {
 		b.tail = i
 	}
 	b.head = i
-	if b.n++; b.n < int(p.chunk) {
-		return
+	if b.n++; b.n >= int(p.chunk) {
+		link |= uint64(b.full) << 32
+		b.full, b.head, b.n = i, 0, 0
 	}
-	p.entry(i).w[7] |= uint64(b.full) << 32
-	b.full, b.head, b.n = i, 0, 0
+	atomic.StoreUint64(&p.entry(i).w[7], link) // who found the conn may still read its version
 }
 
 // recycle makes the entries of a bag free. Its epoch is at least two behind.

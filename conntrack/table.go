@@ -72,6 +72,7 @@ type Handle struct {
 	v4, v6   local
 	lease    int // conns this worker may still insert
 	own      counts
+	gone     Version
 	batch    batch
 	_        [64]byte
 	told     published

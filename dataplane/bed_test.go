@@ -38,9 +38,11 @@ type bed struct {
 	now       conntrack.Tick
 	mtu       uint16
 	vlan      uint16 // VLAN id of the server side
+	log       *conntrack.Log
 }
 
 type bedOptions struct {
+	log      int // records; 0: no log
 	bits     uint8
 	heap     bool
 	maxConns int
@@ -73,10 +75,13 @@ func newBed(tb testing.TB, o bedOptions, services ...lvs.Service) *bed {
 		gathering: NewReassembly(),
 		sched:     map[lvs.ServiceKey]*sched.Scheduler{}, hops: make([]Hop, 1), hopIDs: map[HopKey]HopID{}, now: 80,
 	}
+	if o.log != 0 {
+		b.log = conntrack.NewLog(conntrack.LogOptions{Size: o.log})
+	}
 	b.apply(services...)
 	b.worker = NewWorker(Options{
 		Queue: b.queue, Table: table, Snapshots: &b.snapshots, Notices: b.notices, Seed: 1, Workers: o.workers,
-		Gathering: b.gathering,
+		Gathering: b.gathering, Log: b.log,
 	})
 	return b
 }
@@ -133,7 +138,7 @@ func (b *bed) apply(services ...lvs.Service) {
 		Ports: []Port{{Name: "c0", MAC: portMACs[0], MTU: b.mtu}, {Name: "s0", MAC: portMACs[1], MTU: b.mtu}},
 	}
 	timeouts := conntrack.DefaultTimeouts()
-	s.Timeouts, s.Settings = &timeouts, lvs.DefaultSettings()
+	s.Timeouts, s.Settings, s.Replicated = &timeouts, lvs.DefaultSettings(), b.log != nil
 	for id, svc := range next.Services {
 		if svc == nil || next.Service(svc.Key) != svc {
 			continue

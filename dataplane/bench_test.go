@@ -123,6 +123,11 @@ func (q *genQueue) Wait(timeout time.Duration) error { return nil }
 // newBenchBed makes a worker over a generator with flows sessions in its table.
 func newBenchBed(b *testing.B, method lvs.Method, flows int) (*Worker, *genQueue) {
 	b.Helper()
+	return newBenchBedWith(b, method, flows, nil)
+}
+
+func newBenchBedWith(b *testing.B, method lvs.Method, flows int, log *conntrack.Log) (*Worker, *genQueue) {
+	b.Helper()
 	bits := uint8(10)
 	for 1<<bits < flows {
 		bits++
@@ -143,7 +148,7 @@ func newBenchBed(b *testing.B, method lvs.Method, flows int) (*Worker, *genQueue
 	q.reply = method == lvs.MethodNAT
 	var source atomic.Pointer[Snapshot]
 	source.Store(snap)
-	w := NewWorker(Options{Queue: q, Table: table, Snapshots: &source, Seed: 1})
+	w := NewWorker(Options{Queue: q, Table: table, Snapshots: &source, Seed: 1, Log: log})
 	w.begin(1)
 	fillTable(b, w, flows)
 	return w, q
@@ -260,6 +265,56 @@ func dropFresh(w *Worker, first, last uint64) {
 	for range 8 {
 		w.conns.Quiesce()
 	}
+}
+
+// BenchmarkWorkerLog is what peers cost a worker: DR sessions that all reach ESTABLISHED with their
+// second packet, without and with a log that somebody empties.
+func BenchmarkWorkerLog(b *testing.B) {
+	for _, on := range []bool{false, true} {
+		b.Run(fmt.Sprintf("log=%v", on), func(b *testing.B) {
+			var log *conntrack.Log
+			if on {
+				log = conntrack.NewLog(conntrack.LogOptions{})
+			}
+			w, q := newBenchBedWith(b, lvs.MethodDR, 1, log)
+			b.Run("new", func(b *testing.B) { benchEstablished(b, w, q, log) })
+		})
+	}
+}
+
+// benchEstablished starts sessions whose first packet is UDP-like for the log: told at once. An op is a packet.
+func benchEstablished(b *testing.B, w *Worker, q *genQueue, log *conntrack.Log) {
+	const most = 128 << 10
+	first := uint64(1 << 30)
+	q.fresh = first
+	b.ReportAllocs()
+	b.ResetTimer()
+	for n := 0; n < b.N; n += 2 * BatchSize {
+		at := q.fresh
+		w.RunOnce(1)
+		q.fresh = at
+		q.templates[sideSyn][47] = packet.TCPAck
+		w.RunOnce(1)
+		q.templates[sideSyn][47] = packet.TCPSyn
+		if log != nil {
+			log.Release(len(log.Read(4 * BatchSize)))
+		}
+		if q.fresh-first >= most {
+			b.StopTimer()
+			dropFresh(w, first, q.fresh)
+			if log != nil {
+				log.Flush()
+				for n := 1; n > 0; log.Release(n) {
+					n = len(log.Read(1 << 20))
+				}
+			}
+			q.fresh = first
+			b.StartTimer()
+		}
+	}
+	b.StopTimer()
+	dropFresh(w, first, q.fresh)
+	q.fresh = 0
 }
 
 // BenchmarkGenerator is what the frames themselves cost.

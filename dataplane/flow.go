@@ -16,7 +16,7 @@ func (w *Worker) flow(f *packet.Frame, p *packet.Parsed, ref conntrack.Ref) Verd
 	if w.snap.idle[index(p.V6())] {
 		return w.stray(f, p)
 	}
-	if !m.Live() || e.Expired(w.now) || !ref.Reply() && w.renewed(f, p, e) {
+	if !m.Live() || w.over(e) || !ref.Reply() && w.renewed(f, p, e) {
 		w.expire(ref, e)
 		return w.miss(f, p)
 	}
@@ -320,7 +320,9 @@ func (w *Worker) track(f *packet.Frame, p *packet.Parsed, s session, dir conntra
 	if next != was {
 		w.transition(s.e, was, next)
 	}
-	s.e.Touch(w.now, w.snap.Timeouts.Of(next))
+	if s.e.Touch(w.now, w.snap.Timeouts.Of(next)) && w.log != nil || next != was && w.log != nil {
+		w.tell(s.e, next, next != was)
+	}
 }
 
 // transition changes the state and recounts the session where its activity changed.
@@ -342,8 +344,13 @@ func (w *Worker) transition(e *conntrack.Entry, from, to conntrack.State) {
 
 // assure marks the session's template as one that got somebody through: shown as ASSURED.
 func (w *Worker) assure(e *conntrack.Entry) {
-	if t := e.Control(); t != 0 {
-		w.table.Entry(t).SetState(conntrack.TemplateNone, conntrack.TemplateAssured)
+	t := e.Control()
+	if t == 0 {
+		return
+	}
+	te := w.table.Entry(t)
+	if te.SetState(conntrack.TemplateNone, conntrack.TemplateAssured) && w.log != nil {
+		w.tell(te, conntrack.TemplateAssured, true)
 	}
 }
 
@@ -368,17 +375,27 @@ const templateLinger = 60 * conntrack.TicksPerSecond
 // The table asks for Goner by a type assertion, which would fail without a word.
 var _ conntrack.Goner = (*Worker)(nil)
 
-// Expired implements conntrack.Sweeper: a template lives on while sessions hang on it.
+// Expired implements conntrack.Sweeper: a template lives on while sessions hang on it, and what is a peer's
+// for as long as its refresh may be on the way.
 func (w *Worker) Expired(_ conntrack.Ref, e *conntrack.Entry) bool {
-	if e.Flags()&conntrack.FlagTemplate == 0 || e.AddControlled(0) == 0 {
+	if e.Flags()&(conntrack.FlagTemplate|conntrack.FlagStandby) == 0 {
 		return true
 	}
+	if e.Flags()&conntrack.FlagTemplate == 0 || e.AddControlled(0) == 0 {
+		return w.over(e)
+	}
 	e.Touch(e.Seen()+e.Timeout(), templateLinger)
+	if w.log != nil {
+		w.tell(e, e.State(), false)
+	}
 	return false
 }
 
 // Gone implements conntrack.Goner: it gives back what the session was counted in.
 func (w *Worker) Gone(_ conntrack.Ref, e *conntrack.Entry) {
+	if w.log != nil {
+		w.tellGone(e)
+	}
 	d := w.dest(e.Dest())
 	if e.Flags()&conntrack.FlagTemplate != 0 {
 		if d != nil {

@@ -22,6 +22,9 @@ func (w *Worker) pickPersistent(p *packet.Parsed, svc *Service) (lvs.DestID, con
 			w.discard(ref, e)
 		default:
 			e.Touch(w.now, e.Timeout())
+			if w.log != nil {
+				w.tell(e, e.State(), false)
+			}
 			return lvs.DestID(e.Dest()), ref
 		}
 	}
@@ -41,6 +44,9 @@ func (w *Worker) pickPersistent(p *packet.Parsed, svc *Service) (lvs.DestID, con
 	switch result {
 	case conntrack.Inserted:
 		d.Load.BindTemplate()
+		if w.log != nil {
+			w.tell(w.table.Entry(ref), conntrack.TemplateNone, true)
+		}
 	case conntrack.Exists: // another worker was faster: its choice holds
 		id = lvs.DestID(w.table.Entry(ref).Dest())
 	case conntrack.Full:

@@ -63,6 +63,7 @@ func (w *Worker) Run(ctx context.Context, o RunOptions) error {
 	quiet := o.Clock()
 	for !w.idle.stopped.Load() {
 		now := o.Clock()
+		w.clock = now
 		if w.RunOnce(TickOf(now)) > 0 {
 			quiet = now
 			continue

@@ -13,7 +13,7 @@ func (w *Worker) miss(f *packet.Frame, p *packet.Parsed) Verdict {
 	// it, or another worker, may have made the session meanwhile.
 	key := flowKey(p)
 	if ref := w.conns.FindKey(&key); ref != 0 {
-		if e := w.table.Entry(ref); e.Live() && !e.Expired(w.now) {
+		if e := w.table.Entry(ref); e.Live() && !w.over(e) {
 			if ref.Reply() {
 				return w.reply(f, p, e)
 			}
@@ -30,7 +30,7 @@ func (w *Worker) miss(f *packet.Frame, p *packet.Parsed) Verdict {
 	if id == 0 || w.ftpData(p, id) {
 		return w.stray(f, p)
 	}
-	if p.Proto == lvs.ProtoTCP && !w.starts(p) {
+	if p.Proto == lvs.ProtoTCP && !w.starts(p) && !w.continues(p, id) {
 		return w.reset(f, p)
 	}
 	return w.schedule(f, p, &w.snap.Services[id])
@@ -156,6 +156,9 @@ func (w *Worker) insert(p *packet.Parsed, n newSession) (conntrack.Ref, conntrac
 	w.stats.conn(uint32(n.id))
 	if n.template != 0 {
 		w.table.Entry(n.template).AddControlled(1)
+	}
+	if w.log != nil && spec.State == conntrack.UDPNormal {
+		w.tell(w.table.Entry(ref), spec.State, true)
 	}
 	return ref, result
 }

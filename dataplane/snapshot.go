@@ -118,6 +118,9 @@ type Service struct {
 	Config    *lvs.Service
 	Scheduler *sched.Scheduler
 	Persist   conntrack.Tick // persistence timeout; 0 = none
+
+	identity uint64 // Config.Key.Identity()
+	derived  bool   // peers need not hear of its sessions, see deriving
 }
 
 // Snapshot is everything a worker reads, immutable once stored. A worker loads
@@ -134,6 +137,7 @@ type Snapshot struct {
 	Timeouts   *conntrack.Timeouts
 	Settings   lvs.Settings
 	Marks      []MarkRule // first match gives the mark
+	Replicated bool       // peers are told of sessions
 	// VIPs are the addresses that we answer for (ARP, NS, echo, resets). Those in
 	// vip_mode netlink are the kernel's and not among them.
 	VIPs    map[netip.Addr]bool
@@ -204,7 +208,12 @@ func (s *Snapshot) IndexServices() {
 	}
 	for i := range s.Services {
 		c := s.Services[i].Config
-		if c == nil || s.Services[i].Scheduler == nil {
+		if c == nil {
+			continue
+		}
+		s.Services[i].identity = c.Key.Identity()
+		s.Services[i].derived = s.Replicated && deriving(&s.Services[i])
+		if s.Services[i].Scheduler == nil {
 			continue
 		}
 		s.idle[index(c.Key.Addr.Is6())] = false

@@ -3,6 +3,7 @@ package dataplane
 import (
 	"encoding/binary"
 	"sync/atomic"
+	"time"
 
 	"ulvs/conntrack"
 	"ulvs/packet"
@@ -26,6 +27,7 @@ type Options struct {
 	Drops     *PacketDrops              // drop_packet, shared by all workers; nil: the worker's own
 	Notices   chan<- Notice             // to the director, never waited for; nil: nobody listens
 	Seed      uint64                    // for IP ids of outer headers and own packets
+	Log       *conntrack.Log            // what peers have to know of sessions; nil: there are none
 }
 
 // Worker serves one Queue: it is one goroutine's, pinned to one core. It allocates
@@ -42,10 +44,12 @@ type Worker struct {
 	drops   *PacketDrops
 	entries entryDrops
 	idle    idleState
+	log     *conntrack.Log // nil without [sync]
 
 	// valid during a batch
 	snap     *Snapshot
 	now      conntrack.Tick
+	clock    time.Duration // now, finer where Run knows
 	verdicts [BatchSize]Verdict
 	v4, v6   family
 
@@ -90,6 +94,7 @@ func NewWorker(o Options) *Worker {
 	w := &Worker{
 		id: o.ID, workers: max(o.Workers, 1), queue: o.Queue, table: o.Table, conns: o.Table.Worker(o.ID),
 		source: o.Snapshots, notices: o.Notices, gathering: o.Gathering, random: o.Seed | 1,
+		log: o.Log,
 	}
 	if w.drops = o.Drops; w.drops == nil {
 		w.drops = new(PacketDrops)
@@ -117,12 +122,18 @@ func (w *Worker) RunOnce(now conntrack.Tick) int {
 	w.sweep()
 	w.entries.run()
 	w.stats.publish(w.snap)
+	if w.log != nil {
+		w.log.Flush()
+	}
 	w.conns.Quiesce()
 	return n
 }
 
 func (w *Worker) begin(now conntrack.Tick) {
 	w.now = now
+	if TickOf(w.clock) != now {
+		w.clock = now.Duration()
+	}
 	if snap := w.source.Load(); snap != w.snap {
 		w.snap = snap
 		w.stats.generation.Store(snap.Generation)
@@ -311,5 +322,8 @@ func (w *Worker) Sweep(now conntrack.Tick) {
 	w.begin(now)
 	w.conns.Advance(now, 1<<30, w)
 	w.stats.publish(w.snap)
+	if w.log != nil {
+		w.log.Flush()
+	}
 	w.conns.Quiesce()
 }

@@ -9,6 +9,7 @@ package lvs
 
 import (
 	"fmt"
+	"hash/fnv"
 	"net/netip"
 	"time"
 )
@@ -134,6 +135,17 @@ func (k ServiceKey) String() string {
 		return fmt.Sprintf("fwm %d", k.Mark)
 	}
 	return ProtoName(k.Proto) + " " + k.AddrPort().String()
+}
+
+// Identity returns 48 bits that name the service among directors, whatever numbers it has there. Two
+// services of 65536 share one with a chance of 1 in 130000.
+func (k ServiceKey) Identity() uint64 {
+	h := fnv.New64a()
+	// String leaves the family of a mark out.
+	fmt.Fprintf(h, "%s %d %d %d", k.Addr, k.Port, k.Proto, k.Mark)
+	sum := h.Sum64()
+	sum ^= sum >> 29 // FNV's high bits alone are weak
+	return sum * 0x9e3779b97f4a7c15 >> 16
 }
 
 // ServiceID and DestID name a service and a destination for as long as they, or
