@@ -93,6 +93,10 @@ type Config struct {
 	marks    []Mark
 	inherits []inherit // of the service with the same index
 	care     []Care    // of services in their order
+
+	metrics   Metrics
+	dashboard Dashboard
+	notifies  []Notify
 }
 
 // Services returns the services in the order of the file, ready for lvs.Build. Destinations are

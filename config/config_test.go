@@ -164,6 +164,8 @@ func TestTheExampleFileIsAcceptedAndShowsEveryKey(t *testing.T) {
 		"delay_loop", "connect_timeout", "retry", "delay_before_retry", "warmup", "alpha", "omega", "quorum",
 		"hysteresis", "quorum_up", "quorum_down", "sorry_server", "sorry_server_method", "sorry_server_inhibit",
 		"inhibit_on_failure", "via", "virtualhost", "ha_suspend", "check", "notify_up", "notify_down", "type",
+		"listen", "real_servers", "hosts", "script", "webhook", "events", "service", "timeout", "retries", "headers",
+		"secret_file",
 	} {
 		if !strings.Contains(Example(), key+" = ") {
 			t.Errorf("the example does not show %s", key)

@@ -96,6 +96,7 @@ func (p *parser) config(root *table) *Config {
 	t, _ := root.table("timeouts")
 	c.Timeouts = timeouts(t)
 	c.Settings = p.settings(root)
+	p.sight(c, root)
 	c.services = p.services(root.tables("service"))
 	c.inherits, c.care = p.inherits, p.care
 	c.marks = p.marks(root.tables("mark"), c.Node.Interfaces)

@@ -22,6 +22,7 @@ import (
 	"ulvs/dataplane"
 	"ulvs/dataplane/afxdp"
 	"ulvs/events"
+	"ulvs/notify"
 	"ulvs/route"
 )
 
@@ -55,6 +56,7 @@ type director struct {
 
 	*Node
 	journal  *events.Journal // also the Node's
+	notifier *notify.Notifier
 	table    *conntrack.Table
 	routes   *route.Watcher
 	steering *afxdp.Steering
@@ -86,6 +88,8 @@ func Run(ctx context.Context, opt Options) (err error) {
 	defer func() { err = errors.Join(err, d.close()) }()
 	stopLog := d.startJournalLog()
 	defer stopLog()
+	d.notifier = d.newNotifier()
+	defer d.closeNotifier()
 	listener, err := control.Listen(opt.Config.Node.ControlSocket)
 	if err != nil {
 		return err
@@ -154,6 +158,11 @@ func (d *director) openNode() (err error) {
 	if err != nil {
 		return err
 	}
+	targets, err := notifyTargets(d.opt.Config.Notifies())
+	if err != nil {
+		return err
+	}
+	d.notifier.Set(targets)
 	_, err = d.Load(d.opt.Config)
 	return err
 }

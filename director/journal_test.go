@@ -5,10 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
+	"ulvs/config"
 	"ulvs/control"
 	"ulvs/events"
 	"ulvs/lvs"
@@ -117,5 +120,28 @@ func TestTheLogSaysWhatItMissed(t *testing.T) {
 	runJournalLog(ctx, s, slog.New(slog.NewTextHandler(&text, nil)))
 	if !strings.Contains(text.String(), "lost=6") || strings.Count(text.String(), "server_up") != 4 {
 		t.Errorf("got %s", text.String())
+	}
+}
+
+func TestNotifiesBecomeTargetsWithTheirSecrets(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{"good": "key\n", "empty": "\n", "long": strings.Repeat("x", 5000)} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	targets, err := notifyTargets([]config.Notify{
+		{Webhook: "http://a", SecretFile: filepath.Join(dir, "good"), Events: []events.Kind{events.ServerUp}, Service: "x"},
+		{Script: []string{"/a"}, Retries: 2},
+	})
+	if err != nil || string(targets[0].Secret) != "key" || targets[0].Filter.Service != "x" ||
+		targets[0].Filter.Kinds[0] != events.ServerUp || targets[1].Script[0] != "/a" || targets[1].Retries != 2 {
+		t.Errorf("got %+v, %v", targets, err)
+	}
+	for _, name := range []string{"empty", "long", "none"} {
+		_, err := notifyTargets([]config.Notify{{}, {Webhook: "http://a", SecretFile: filepath.Join(dir, name)}})
+		if err == nil || !strings.Contains(err.Error(), "secret_file of notify[1]: ") {
+			t.Errorf("%s: got %v", name, err)
+		}
 	}
 }

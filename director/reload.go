@@ -139,10 +139,15 @@ func (d *director) reload() (control.Reloaded, error) {
 	if err != nil {
 		return control.Reloaded{}, err
 	}
+	targets, err := notifyTargets(c.Notifies())
+	if err != nil {
+		return control.Reloaded{}, err
+	}
 	out, err := d.Load(c)
 	if err != nil {
 		return control.Reloaded{}, err
 	}
+	d.notifier.Set(targets)
 	out.NeedsRestart = nodeChanges(d.opt.Config.Node, c.Node)
 	return out, nil
 }

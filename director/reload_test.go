@@ -12,6 +12,7 @@ import (
 	"ulvs/control"
 	"ulvs/dataplane"
 	"ulvs/lvs"
+	"ulvs/notify"
 )
 
 // twoPorts is a Network without neighbours.
@@ -206,7 +207,8 @@ destination = "192.0.2.21"
 
 func TestAReloadOfAFileWithErrorsChangesNothing(t *testing.T) {
 	text := baseFile
-	d := &director{Node: newTestNode(t), log: slog.New(slog.DiscardHandler), opt: Options{Config: fileOf(t, baseFile)}}
+	d := &director{Node: newTestNode(t), log: slog.New(slog.DiscardHandler), opt: Options{Config: fileOf(t, baseFile)},
+		notifier: notify.New(notify.Options{})}
 	if _, err := d.Reload(); err == nil {
 		t.Error("reloaded without a file")
 	}

@@ -101,14 +101,15 @@ func ParseKinds(text string) (kinds []Kind, err error) {
 			continue
 		}
 		if InfoOf(k).Help == "" {
-			return nil, fmt.Errorf("%.40q is no kind of event; there are %s", word, strings.Join(kindNames(), ", "))
+			return nil, fmt.Errorf("%.40q is no kind of event; there are %s", word, strings.Join(KindNames(), ", "))
 		}
 		kinds = append(kinds, k)
 	}
 	return kinds, nil
 }
 
-func kindNames() []string {
+// KindNames returns the names of all kinds, in the order of Infos.
+func KindNames() []string {
 	names := make([]string, len(Infos))
 	for i := range Infos {
 		names[i] = string(Infos[i].Kind)
