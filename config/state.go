@@ -36,7 +36,7 @@ func (s State) canonical() State {
 		}
 		dests := make([]lvs.Destination, len(svc.Destinations))
 		for k, d := range svc.Destinations {
-			d.ID, d.Service, d.Load, d.Removed = 0, 0, nil, false
+			d.ID, d.Service, d.Load, d.Removed, d.Fate, d.Shunned = 0, 0, nil, false, lvs.FailDefault, false
 			d.Tunnel = canonicalTunnel(&d)
 			dests[k] = d
 		}

@@ -184,6 +184,11 @@ type Destination struct {
 	Load    *Load `json:"-"` // set by Build; shared by every Snapshot that names the destination
 	Inhibit bool  // when it fails its weight becomes 0 and it stays (inhibit_on_failure)
 	Removed bool  // no longer configured, but sessions still refer to it
+	// Fate is what becomes of its sessions now that it failed or was removed; FailDefault: nothing but what
+	// IPVS does. FailKeep never stands here.
+	Fate OnFailure
+	// Shunned: no session begins for a template's sake. It failed or is being drained.
+	Shunned bool
 }
 
 // AddrPort returns the real server's address and port.
