@@ -56,10 +56,11 @@ func (w *Worker) pickPersistent(p *packet.Parsed, svc *Service) (lvs.DestID, con
 }
 
 // usable reports whether a template may be followed (ip_vs_check_template): its destination is configured,
-// and not quiesced where expire_quiescent_template says so.
+// and not quiesced where expire_quiescent_template says so. One that failed or is being drained is no good to
+// a new session, whatever the settings.
 func (w *Worker) usable(template *conntrack.Entry) bool {
 	d := w.dest(template.Dest())
-	return d != nil && !d.Removed && (!d.Quiesced || w.snap.Settings.ExpireQuiescentTemplate == 0)
+	return d != nil && !d.Removed && !d.Shunned && (!d.Quiesced || w.snap.Settings.ExpireQuiescentTemplate == 0)
 }
 
 // discard takes a template out of the way of a new one. While sessions hang on it, it lives on unfindable.

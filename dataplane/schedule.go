@@ -206,7 +206,7 @@ func (w *Worker) gone(p *packet.Parsed) bool {
 	} else {
 		k.addr[0] = uint64(uint32(p.Addr[0]))
 	}
-	return w.snap.reals[k]
+	return w.snap.reals[k] != 0
 }
 
 // strayReply routes a packet on that belongs to no session. A real server that answers one which is gone is

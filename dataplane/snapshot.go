@@ -2,6 +2,7 @@ package dataplane
 
 import (
 	"encoding/binary"
+	"maps"
 	"net/netip"
 
 	"ulvs/conntrack"
@@ -81,8 +82,10 @@ type Port struct {
 type Dest struct {
 	Hop      HopID // next hop to the real server
 	Method   lvs.Method
-	Removed  bool
-	Quiesced bool // weight 0
+	Removed  bool          // its sessions go on no more
+	Quiesced bool          // weight 0
+	Shunned  bool          // templates are not followed
+	Fate     lvs.OnFailure // of its sessions, if Removed; FailDefault: what IPVS does
 	V6       bool
 	Overhead uint8 // bytes that a tunnel to it adds
 	Tunnel   lvs.Tunnel
@@ -97,8 +100,14 @@ type Dest struct {
 // NewDest makes the Dest of d without its next hop. source is our address towards it.
 func NewDest(d *lvs.Destination, source netip.Addr) Dest {
 	out := Dest{
-		Method: d.Method, Removed: d.Removed, Quiesced: d.Weight == 0, Load: d.Load, Service: d.Service,
+		Method: d.Method, Removed: d.Removed && d.Fate != lvs.FailInhibit, Quiesced: d.Weight == 0, Shunned: d.Shunned,
+		Fate: d.Fate, Load: d.Load, Service: d.Service,
 		Addr: wireAddr(d.Addr), Port: packet.WirePort(d.Port), V6: d.Addr.Is6(), Source: wireAddr(source),
+	}
+	if d.Fate == lvs.FailInhibit {
+		out.Shunned = true // taken out, but sessions go on
+	} else if d.Fate != lvs.FailDefault {
+		out.Removed = true
 	}
 	out.Overhead, out.Tunnel = tunnelOverhead(d.Tunnel, d.Addr.Is6()), d.Tunnel
 	out.addrSum = addrSum4(out.Source[0], out.Addr[0])
@@ -142,7 +151,7 @@ type Snapshot struct {
 	// vip_mode netlink are the kernel's and not among them.
 	VIPs    map[netip.Addr]bool
 	Locals  []netip.Addr // the host's own addresses: nobody else sends from them
-	removed bool         // a real server is gone that sessions still refer to
+	removed int          // real servers that are gone and sessions still refer to
 	// idle tells, for IPv4 and IPv6, that there is no service at all: the kernel takes IPVS out of the way then,
 	// sessions or not.
 	idle    [2]bool
@@ -150,8 +159,8 @@ type Snapshot struct {
 	own     flowIndex // IPv4 addresses of our own, as keys of address|ownAddr
 	flow6   map[key6]lvs.ServiceID
 	marks   map[markKey]lvs.ServiceID
-	reals   map[realKey]bool
-	tunnels map[realKey]bool
+	reals   map[realKey]int32 // NAT real servers, each as often as it is in a service
+	tunnels map[realKey]int32
 }
 
 // realKey is how a NAT real server's packets, and errors about our tunnel to one, are known: its address, and
@@ -183,6 +192,16 @@ func (s *Snapshot) IndexServices() {
 		copy(b[:], s.Ports[i].MAC[:])
 		s.Ports[i].wireMAC = binary.LittleEndian.Uint64(b[:])
 	}
+	s.IndexAddresses()
+	s.indexFlows()
+	s.reals, s.tunnels, s.removed = make(map[realKey]int32), make(map[realKey]int32), 0
+	for i := range s.Dests {
+		s.countDest(&s.Dests[i], 1)
+	}
+}
+
+// IndexAddresses builds what VIPs and Locals are looked up in.
+func (s *Snapshot) IndexAddresses() {
 	s.own = newFlowIndex(len(s.VIPs) + len(s.Locals))
 	for vip := range s.VIPs {
 		s.owns(vip)
@@ -190,22 +209,14 @@ func (s *Snapshot) IndexServices() {
 	for _, a := range s.Locals {
 		s.owns(a)
 	}
+}
+
+// indexFlows builds what services are looked up in.
+func (s *Snapshot) indexFlows() {
 	s.flow6 = make(map[key6]lvs.ServiceID)
 	s.flow4 = newFlowIndex(len(s.Services))
 	s.marks = make(map[markKey]lvs.ServiceID)
 	s.idle = [2]bool{true, true}
-	s.reals, s.tunnels = make(map[realKey]bool), make(map[realKey]bool)
-	for i := range s.Dests {
-		d := &s.Dests[i]
-		s.removed = s.removed || d.Removed
-		switch {
-		case d.Load == nil || d.Removed:
-		case d.Method == lvs.MethodNAT:
-			s.reals[realKey{d.Addr, d.Port, s.Services[d.Service].Config.Key.Proto, d.V6}] = true
-		case d.Method == lvs.MethodTUN:
-			s.tunnels[tunnelKey(d)] = true
-		}
-	}
 	for i := range s.Services {
 		c := s.Services[i].Config
 		if c == nil {
@@ -228,6 +239,92 @@ func (s *Snapshot) IndexServices() {
 		}
 		s.flow6[key6{packet.WireV6(c.Key.Addr), l4}] = c.ID
 	}
+}
+
+// countDest adds a destination to what destinations are looked up in, or takes it away with by = -1.
+func (s *Snapshot) countDest(d *Dest, by int32) {
+	if d.Removed {
+		s.removed += int(by)
+	}
+	if m, key := s.replyIndex(d); m != nil {
+		if m[key] += by; m[key] == 0 {
+			delete(m, key)
+		}
+	}
+}
+
+// replyIndex returns where packets from a destination are looked up, and as what; nil if nowhere.
+func (s *Snapshot) replyIndex(d *Dest) (map[realKey]int32, realKey) {
+	switch {
+	case d.Load == nil || d.Removed:
+	case d.Method == lvs.MethodNAT:
+		return s.reals, realKey{d.Addr, d.Port, s.Services[d.Service].Config.Key.Proto, d.V6}
+	case d.Method == lvs.MethodTUN:
+		return s.tunnels, tunnelKey(d)
+	}
+	return nil, realKey{}
+}
+
+// Moved says what a change of services and destinations came to.
+type Moved struct {
+	Services bool // services came or went
+	Replies  bool // packets from other real servers concern us
+}
+
+// Reindex is IndexServices for a snapshot that is last but for the given services and destinations. Where
+// services moved, VIPs have to be set and IndexAddresses called besides.
+func (s *Snapshot) Reindex(last *Snapshot, services, dests []int) (m Moved) {
+	for _, id := range services {
+		var was Service
+		if id < len(last.Services) {
+			was = last.Services[id]
+		}
+		m.Services = m.Services || !sameFlow(&was, &s.Services[id])
+	}
+	if m.Services {
+		s.indexFlows()
+	}
+	for _, id := range dests {
+		var was Dest
+		if id < len(last.Dests) {
+			was = last.Dests[id]
+		}
+		_, old := last.replyIndex(&was)
+		_, now := s.replyIndex(&s.Dests[id])
+		if old == now && was.Removed == s.Dests[id].Removed {
+			continue
+		}
+		if !m.Replies && old != now {
+			s.reals, s.tunnels, m.Replies = maps.Clone(s.reals), maps.Clone(s.tunnels), true
+		}
+		s.recount(last, &was, &s.Dests[id])
+	}
+	return m
+}
+
+// recount puts now in the place of was. last is where was belongs.
+func (s *Snapshot) recount(last *Snapshot, was, now *Dest) {
+	if was.Removed {
+		s.removed--
+	}
+	if m, key := last.replyIndex(was); m != nil {
+		into := s.reals
+		if was.Method == lvs.MethodTUN {
+			into = s.tunnels
+		}
+		if into[key]--; into[key] == 0 {
+			delete(into, key)
+		}
+	}
+	s.countDest(now, 1)
+}
+
+// sameFlow reports whether packets find both by the same key.
+func sameFlow(a, b *Service) bool {
+	if a.Config == nil || b.Config == nil || a.Scheduler == nil || b.Scheduler == nil {
+		return (a.Config == nil || a.Scheduler == nil) && (b.Config == nil || b.Scheduler == nil)
+	}
+	return a.Config.Key == b.Config.Key
 }
 
 // ownAddr keeps the keys of Snapshot.own from being 0.

@@ -137,7 +137,7 @@ func (w *Worker) begin(now conntrack.Tick) {
 	if snap := w.source.Load(); snap != w.snap {
 		w.snap = snap
 		w.stats.generation.Store(snap.Generation)
-		if w.id == 0 && snap.removed && snap.Settings.ExpireNodestConn != 0 {
+		if w.id == 0 && snap.removed > 0 && snap.Settings.ExpireNodestConn != 0 {
 			w.expireOrphans()
 		}
 	}

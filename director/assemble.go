@@ -1,8 +1,6 @@
 package director
 
 import (
-	"errors"
-	"fmt"
 	"net/netip"
 
 	"ulvs/dataplane"
@@ -11,30 +9,6 @@ import (
 	"ulvs/packet"
 	"ulvs/sched"
 )
-
-// nextSchedulers returns the schedulers for built. Those of services that keep theirs go on
-// where they are; if one refuses its destinations all are as they were.
-func (n *Node) nextSchedulers(built *lvs.Snapshot) (map[lvs.ServiceKey]*sched.Scheduler, error) {
-	next := make(map[lvs.ServiceKey]*sched.Scheduler, len(built.Services))
-	var errs []error
-	for _, s := range built.Services {
-		if !configured(built, s) {
-			continue
-		}
-		sc, err := n.nextScheduler(s)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("service %s: scheduler %s: %w", s.Key, s.Scheduler, err))
-		}
-		next[s.Key] = sc
-	}
-	if len(errs) == 0 {
-		return next, nil
-	}
-	for key, sc := range n.schedulers {
-		errs = append(errs, sc.Update(n.built.Service(key).Destinations))
-	}
-	return nil, errors.Join(errs...)
-}
 
 // nextScheduler updates the service's scheduler, or binds a new one.
 func (n *Node) nextScheduler(s *lvs.Service) (*sched.Scheduler, error) {
@@ -69,24 +43,16 @@ func (r routes) NextHop(dst netip.Addr) (dataplane.HopKey, bool) {
 // snapshot assembles what workers read.
 func (n *Node) snapshot() *dataplane.Snapshot {
 	timeouts := n.timeouts
+	n.version++
 	s := &dataplane.Snapshot{
-		Generation: n.generation, RouteEpoch: n.epoch & 0xfff, Timeouts: &timeouts, Settings: n.settings,
+		RouteEpoch: n.epoch & 0xfff, Timeouts: &timeouts, Settings: n.settings,
 		Routes: routes{n.network}, Ports: n.network.Ports(), Marks: n.markRules(),
 		Services: make([]dataplane.Service, len(n.built.Services)),
 		Dests:    make([]dataplane.Dest, len(n.built.Destinations)),
 		VIPs:     map[netip.Addr]bool{}, Locals: n.network.Locals(),
 	}
 	for id, svc := range n.built.Services {
-		if svc == nil {
-			continue
-		}
-		s.Services[id] = dataplane.Service{Config: svc, Persist: dataplane.TickOf(svc.Persistence)}
-		if configured(n.built, svc) {
-			s.Services[id].Scheduler = n.schedulers[svc.Key]
-		}
-	}
-	for _, vip := range n.held() {
-		s.VIPs[vip] = true
+		s.Services[id] = n.service(svc)
 	}
 	for id, d := range n.built.Destinations {
 		if d != nil {
@@ -96,6 +62,18 @@ func (n *Node) snapshot() *dataplane.Snapshot {
 	s.IndexServices()
 	s.Hops, s.HopIDs = n.hops.render(n.network)
 	return s
+}
+
+// service is what workers need of a service, nil being one that is no more.
+func (n *Node) service(svc *lvs.Service) (out dataplane.Service) {
+	if svc == nil {
+		return out
+	}
+	out = dataplane.Service{Config: svc, Persist: dataplane.TickOf(svc.Persistence)}
+	if configured(n.built, svc) {
+		out.Scheduler = n.schedulers[svc.Key]
+	}
+	return out
 }
 
 func (n *Node) dest(d *lvs.Destination) dataplane.Dest {
@@ -125,6 +103,15 @@ func (n *Node) vips() []netip.Addr {
 		}
 	}
 	return list
+}
+
+// vipSet is held as workers look it up.
+func (n *Node) vipSet() map[netip.Addr]bool {
+	set := map[netip.Addr]bool{}
+	for _, vip := range n.held() {
+		set[vip] = true
+	}
+	return set
 }
 
 // held returns the addresses that we answer for.

@@ -22,20 +22,21 @@ type counter struct {
 	rates estimator
 }
 
-// follow starts the counters of objects that are new in built.
-func (c *counters) follow(built *lvs.Snapshot) {
+// follow starts the counters of objects that are new in built, before being the services until now.
+func (c *counters) follow(before, built *lvs.Snapshot) {
 	c.services = grown(c.services, len(built.Services))
 	c.dests = grown(c.dests, len(built.Destinations))
-	for id, s := range built.Services {
-		if s != nil && c.services[id].owner != s.Key {
+	for _, id := range changedAt(before.Services, built.Services) {
+		if s := built.Services[id]; s != nil && c.services[id].owner != s.Key {
 			c.services[id] = startingAt(s.Key, c.rawService(lvs.ServiceID(id)))
 		}
 	}
-	for id, d := range built.Destinations {
-		// One that comes back into a service made anew counts from 0, as the kernel has it.
+	for _, id := range changedAt(before.Destinations, built.Destinations) {
+		d := built.Destinations[id]
 		if d == nil {
 			continue
 		}
+		// One that comes back into a service made anew counts from 0, as the kernel has it.
 		if owner := (destOwner{d.Load, d.Service}); c.dests[id].owner != owner {
 			c.dests[id] = startingAt(owner, c.rawDest(lvs.DestID(id)))
 		}

@@ -66,6 +66,7 @@ type director struct {
 
 	gathering *dataplane.Reassembly
 	changed   chan struct{} // services may be others: the loop brings the kernel up to date
+	touched   chan struct{} // conditions of real servers are to be published
 	reloading sync.Mutex    // one reload at a time
 	drops     dataplane.PacketDrops
 
@@ -83,7 +84,7 @@ func Run(ctx context.Context, opt Options) (err error) {
 	d := &director{
 		opt: opt, log: opt.Log, started: time.Now(), journal: events.New(events.Options{}),
 		gathering: dataplane.NewReassembly(), notices: make(chan dataplane.Notice, noticeQueue),
-		failures: make(chan error, 64), changed: make(chan struct{}, 1),
+		failures: make(chan error, 64), changed: make(chan struct{}, 1), touched: make(chan struct{}, 1),
 	}
 	defer func() { err = errors.Join(err, d.close()) }()
 	stopLog := d.startJournalLog()
@@ -153,7 +154,7 @@ func (d *director) openNode() (err error) {
 	d.network = newKernelNetwork(present(d.opt.Config.Node.Interfaces, state), state)
 	d.Node, err = NewNode(NodeOptions{
 		Table: d.table, Network: d.network, Timeouts: d.opt.Config.Timeouts, Published: d.published, Journal: d.journal,
-		KernelVIPs: d.opt.Config.Node.VIPMode == config.VIPNetlink,
+		KernelVIPs: d.opt.Config.Node.VIPMode == config.VIPNetlink, Later: func() { wakeUp(d.touched) },
 	})
 	if err != nil {
 		return err
@@ -169,18 +170,23 @@ func (d *director) openNode() (err error) {
 
 // published follows a new snapshot: what is steered to us, and workers that sleep although
 // they may hold frames for it.
-func (d *director) published(services bool) {
-	if services && d.Node != nil {
+func (d *director) published(steering bool) {
+	if steering && d.Node != nil {
 		if err := d.steering.Set(d.rules()); err != nil {
 			d.log.Error("cannot change what is steered to us", "err", err)
 		}
-		select {
-		case d.changed <- struct{}{}:
-		default: // the loop has not seen the last one yet
-		}
+		wakeUp(d.changed)
 	}
 	for _, w := range d.workers {
 		w.wake()
+	}
+}
+
+// wakeUp has the loop look at what c is about, once for all that come before it does.
+func wakeUp(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default: // the loop has not seen the last one yet
 	}
 }
 
@@ -214,6 +220,8 @@ func (d *director) loop(ctx context.Context) error {
 			d.kernelChanged(c)
 		case <-d.changed:
 			d.followServices()
+		case <-d.touched:
+			d.Flush()
 		case <-d.opt.Reloads:
 			d.reloadBySignal()
 		case n := <-d.notices:
@@ -223,6 +231,7 @@ func (d *director) loop(ctx context.Context) error {
 			d.restartIO()
 		case <-retry.C:
 			d.retry()
+			d.Rise()
 		case <-rates.C:
 			d.TickRates()
 		}

@@ -37,7 +37,7 @@ func (n *Node) edit(e *lvs.Edit) error {
 		}
 	case lvs.EditTimeouts:
 		n.setTimeouts(e.Timeouts)
-		n.publish()
+		n.publishSettings()
 		return nil
 	case lvs.EditZero:
 		n.counters.zero(n.built, e.Key)
@@ -45,6 +45,8 @@ func (n *Node) edit(e *lvs.Edit) error {
 	case lvs.EditStartSync, lvs.EditStopSync:
 		return n.editSync(e)
 	}
+	n.byHand = true
+	defer func() { n.byHand = false }()
 	if err := n.replace(next); err != nil {
 		return errors.Join(&lvs.EditError{Op: e.Op, Errno: syscall.EINVAL}, err)
 	}

@@ -44,6 +44,19 @@ func (t *hopTable) render(network Network) ([]dataplane.Hop, map[dataplane.HopKe
 	return hops, maps.Clone(t.ids)
 }
 
+// extend gives a snapshot the hops that are new since it was rendered. The others are as the network has them
+// already.
+func (t *hopTable) extend(s *dataplane.Snapshot, network Network) {
+	known := len(s.Hops)
+	hops := make([]dataplane.Hop, len(t.keys))
+	copy(hops, s.Hops)
+	s.Hops, s.HopIDs = hops, maps.Clone(s.HopIDs)
+	for id := known; id < len(hops); id++ {
+		hops[id] = network.Hop(t.keys[id])
+		s.HopIDs[t.keys[id]] = dataplane.HopID(id)
+	}
+}
+
 // hopKey returns what a hop's number stands for.
 func (n *Node) hopKey(id dataplane.HopID) (key dataplane.HopKey, ok bool) {
 	n.mu.RLock()

@@ -1,10 +1,10 @@
 package director
 
 import (
-	"fmt"
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"ulvs/config"
 	"ulvs/conntrack"
@@ -40,8 +40,14 @@ type NodeOptions struct {
 	// Journal hears of edits. May be nil.
 	Journal *events.Journal
 	// Published is called after each new snapshot with the Node locked: it must not call
-	// back. services tells whether more than neighbours changed. May be nil.
-	Published func(services bool)
+	// back. steering tells whether what is to be steered here may have changed, or next hops are new. May
+	// be nil.
+	Published func(steering bool)
+	// Later is called with the Node locked when something is to be published soon: have somebody call Flush.
+	// Nil: it is published at once.
+	Later func()
+	// Now is the clock of slow starts. Nil: the system's.
+	Now func() time.Time
 }
 
 // Node is a director without a machine under it: services and their schedulers, next hops, and
@@ -55,6 +61,13 @@ type Node struct {
 	mu         sync.RWMutex
 	network    Network
 	services   []lvs.Service // as configured and edited; Destinations newest first
+	care       []config.Care
+	conditions map[lvs.ServiceKey]*serviceCondition // what is laid over services
+	dirty      map[lvs.ServiceKey]bool              // their conditions changed since the last snapshot
+	rising     bool                                 // slow starts are going on
+	returns    uint64
+	lastAt     int  // where in services something was last looked for
+	byHand     bool // an edit is being made that a kernel would make
 	built      *lvs.Snapshot
 	schedulers map[lvs.ServiceKey]*sched.Scheduler
 	hops       *hopTable
@@ -78,16 +91,23 @@ func NewNode(o NodeOptions) (*Node, error) {
 	n := &Node{
 		opt: o, journal: o.Journal, network: o.Network,
 		schedulers: map[lvs.ServiceKey]*sched.Scheduler{}, hops: newHopTable(),
+		conditions: map[lvs.ServiceKey]*serviceCondition{}, dirty: map[lvs.ServiceKey]bool{},
 		timeouts: conntrack.DefaultTimeouts().With(o.Timeouts.TCP, o.Timeouts.TCPFin, o.Timeouts.UDP),
 		settings: lvs.DefaultSettings(),
 	}
 	for i, s := range []conntrack.State{conntrack.TCPEstablished, conntrack.TCPFinWait, conntrack.UDPNormal} {
 		n.setSeconds[i] = int(n.timeouts.Of(s) / conntrack.TicksPerSecond)
 	}
+	if n.opt.Now == nil {
+		n.opt.Now = time.Now
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.loaded = n.state()
-	return n, n.replace(nil)
+	var err error
+	n.built, err = lvs.Build(nil, nil)
+	n.publish()
+	return n, err
 }
 
 // Snapshots returns where the current snapshot is found. Workers read it.
@@ -107,21 +127,6 @@ func (n *Node) Replace(services []lvs.Service) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.replace(services)
-}
-
-func (n *Node) replace(services []lvs.Service) error {
-	built, err := lvs.Build(n.built, services)
-	if err != nil {
-		return fmt.Errorf("build services: %w", err)
-	}
-	schedulers, err := n.nextSchedulers(built)
-	if err != nil {
-		return err
-	}
-	n.services, n.built, n.schedulers = services, built, schedulers
-	n.counters.follow(built)
-	n.publish()
-	return nil
 }
 
 // SetNetwork brings the snapshot up to date with links, routes and neighbours. all is false if
@@ -164,23 +169,32 @@ func (n *Node) refresh() {
 
 // publish assembles everything anew.
 func (n *Node) publish() {
-	n.generation++
 	n.epoch++
-	n.version++
-	n.snapshots.Store(n.snapshot())
-	if n.opt.Published != nil {
-		n.opt.Published(true)
-	}
+	n.store(n.snapshot(), true)
 }
 
 // publishHops publishes the snapshot with other hops and nothing else changed.
 func (n *Node) publishHops() {
-	n.generation++
 	s := *n.snapshots.Load()
-	s.Generation = n.generation
 	s.Hops, s.HopIDs = n.hops.render(n.network)
-	n.snapshots.Store(&s)
+	n.store(&s, false)
+}
+
+// publishSettings publishes the snapshot with other timeouts and settings and nothing else changed.
+func (n *Node) publishSettings() {
+	s := *n.snapshots.Load()
+	timeouts := n.timeouts
+	s.Timeouts, s.Settings = &timeouts, n.settings
+	n.version++
+	n.store(&s, false)
+}
+
+// store makes s the snapshot that workers read next.
+func (n *Node) store(s *dataplane.Snapshot, steering bool) {
+	n.generation++
+	s.Generation = n.generation
+	n.snapshots.Store(s)
 	if n.opt.Published != nil {
-		n.opt.Published(false)
+		n.opt.Published(steering)
 	}
 }

@@ -38,12 +38,12 @@ func (n *Node) Load(c *config.Config) (control.Reloaded, error) {
 
 // load changes everything with one snapshot, or nothing.
 func (n *Node) load(next config.State, marks []config.Mark) error {
-	timeouts, seconds, settings, oldMarks := n.timeouts, n.setSeconds, n.settings, n.fileMarks
+	timeouts, seconds, settings, oldMarks, care := n.timeouts, n.setSeconds, n.settings, n.fileMarks, n.care
 	n.setTimeouts(wholeSeconds(next.Timeouts))
-	n.settings, n.fileMarks = next.Settings, marks
-	err := n.replace(next.Services)
+	n.settings, n.fileMarks, n.care = next.Settings, marks, next.Care
+	err := n.apply(next.Services, !slices.Equal(marks, oldMarks))
 	if err != nil {
-		n.timeouts, n.setSeconds, n.settings, n.fileMarks = timeouts, seconds, settings, oldMarks
+		n.timeouts, n.setSeconds, n.settings, n.fileMarks, n.care = timeouts, seconds, settings, oldMarks, care
 	}
 	return err
 }
@@ -65,7 +65,7 @@ func (n *Node) setLoaded(s config.State) {
 func (n *Node) state() config.State {
 	s := func(i int) time.Duration { return time.Duration(n.setSeconds[i]) * time.Second }
 	return config.State{
-		Services: n.services, Settings: n.settings,
+		Services: n.services, Care: config.CareFor(n.care, n.services), Settings: n.settings,
 		Timeouts: config.Timeouts{TCP: s(0), TCPFin: s(1), UDP: s(2)},
 	}
 }

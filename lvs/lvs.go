@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -165,9 +166,24 @@ type Service struct {
 	PersistBits uint8         // prefix length of the client's address in the template; 0 = whole address
 	OnePacket   bool          // -o: no session outlives its packet
 	Policy      Policy
+	Scale       int32 // weights are so many times what people see, for a slow start of small ones; 0: once
 	// Destinations are in the kernel's list order: most recently added first.
 	// Every scheduler's ties follow it.
 	Destinations []Destination
+}
+
+// Equal reports whether a and b say the same, order of destinations included.
+func (s *Service) Equal(b *Service) bool {
+	return s.Key == b.Key && s.ID == b.ID && s.Scheduler == b.Scheduler && s.SchedFlags == b.SchedFlags &&
+		s.Persistence == b.Persistence && s.PersistBits == b.PersistBits && s.OnePacket == b.OnePacket &&
+		s.Policy == b.Policy && s.Scale == b.Scale && sameDestinations(s.Destinations, b.Destinations)
+}
+
+func sameDestinations(a, b []Destination) bool {
+	if len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0]) {
+		return true
+	}
+	return slices.Equal(a, b)
 }
 
 // Destination is a real server inside a service.

@@ -42,6 +42,16 @@ func Names() []string {
 // Known reports whether New knows the name.
 func Known(name string) bool { return builder(name) != nil }
 
+// UsesWeights reports whether the scheduler gives a real server its share by its weight. ovf's weight is
+// a number of sessions, fo's an order.
+func UsesWeights(name string) bool {
+	switch name {
+	case "wrr", "wlc", "lblc", "lblcr", "sh", "sed", "nq", "mh", "twos":
+		return true
+	}
+	return false
+}
+
 func builder(name string) func(lvs.SchedFlags, Options) policy {
 	for i := range table {
 		if table[i].name == name {

@@ -1,0 +1,188 @@
+package director
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"ulvs/dataplane"
+	"ulvs/lvs"
+	"ulvs/sched"
+)
+
+// difference is what a new configuration changes.
+type difference struct {
+	changed []int            // places in the new one: new services, and those that are not as they were
+	removed []lvs.ServiceKey // in the old one only
+	twice   bool             // the new one has a service twice
+}
+
+// differenceOf compares two configurations, of which dirty services differ in any case.
+func differenceOf(old, next []lvs.Service, dirty map[lvs.ServiceKey]bool) (d difference) {
+	var where map[lvs.ServiceKey]int // of the old ones; made when the places do not agree
+	same := 0
+	for i := range next {
+		at := i
+		if i >= len(old) || old[i].Key != next[i].Key {
+			if where == nil {
+				where = placesOf(old)
+			}
+			var known bool
+			if at, known = where[next[i].Key]; !known {
+				d.changed = append(d.changed, i)
+				continue
+			}
+		}
+		same++
+		if dirty[next[i].Key] || !old[at].Equal(&next[i]) {
+			d.changed = append(d.changed, i)
+		}
+	}
+	if where == nil && same == len(old) {
+		return d
+	}
+	kept := placesOf(next)
+	d.twice = len(kept) != len(next)
+	for i := range old {
+		if _, known := kept[old[i].Key]; !known {
+			d.removed = append(d.removed, old[i].Key)
+		}
+	}
+	return d
+}
+
+func placesOf(services []lvs.Service) map[lvs.ServiceKey]int {
+	m := make(map[lvs.ServiceKey]int, len(services))
+	for i := range services {
+		m[services[i].Key] = i
+	}
+	return m
+}
+
+// replace makes services the configured ones. On error nothing has changed.
+func (n *Node) replace(services []lvs.Service) error { return n.apply(services, false) }
+
+// apply builds what differs from what there is, and publishes it: alone, or with everything assembled anew.
+func (n *Node) apply(services []lvs.Service, all bool) error {
+	d := differenceOf(n.services, services, n.dirty)
+	if d.twice {
+		_, err := lvs.Build(nil, services) // names them
+		return fmt.Errorf("build services: %w", err)
+	}
+	changes := lvs.Changes{Remove: d.removed, Fate: n.fate}
+	for _, i := range d.changed {
+		changes.Set = append(changes.Set, effective(&services[i], n.conditions[services[i].Key]))
+	}
+	built, err := n.built.With(changes)
+	if err != nil {
+		return fmt.Errorf("build services: %w", err)
+	}
+	if err := n.reschedule(built, &d, services); err != nil {
+		return err
+	}
+	before := n.built
+	n.services, n.built = services, built
+	n.prune(&d)
+	clear(n.dirty)
+	n.counters.follow(before, built)
+	if all {
+		n.publish()
+	} else {
+		n.publishChange(before)
+	}
+	return nil
+}
+
+// fate is what becomes of the sessions of a real server that goes: what the kernel does about it when somebody
+// took it away with ipvsadm, else what the service wants.
+func (n *Node) fate(s *lvs.Service, _ *lvs.Destination) lvs.OnFailure {
+	if n.byHand {
+		return lvs.FailDefault
+	}
+	if f := s.Policy.OnFailure.For(s.Key.Proto); f != lvs.FailKeep {
+		return f
+	}
+	return lvs.FailDefault
+}
+
+// reschedule brings the schedulers of changed services up to date. Those of services that keep theirs go on
+// where they are; if one refuses its destinations all are as they were.
+func (n *Node) reschedule(built *lvs.Snapshot, d *difference, services []lvs.Service) error {
+	next := make(map[lvs.ServiceKey]*sched.Scheduler, len(d.changed))
+	var errs []error
+	for _, i := range d.changed {
+		s := built.Service(services[i].Key)
+		sc, err := n.nextScheduler(s)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("service %s: scheduler %s: %w", s.Key, s.Scheduler, err))
+		}
+		next[s.Key] = sc
+	}
+	if len(errs) == 0 {
+		maps.Copy(n.schedulers, next)
+		for _, key := range d.removed {
+			delete(n.schedulers, key)
+		}
+		return nil
+	}
+	for key := range next {
+		if sc := n.schedulers[key]; sc != nil {
+			errs = append(errs, sc.Update(n.built.Service(key).Destinations))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// publishChange publishes what differs from the services before; the rest of the snapshot is the last one's.
+func (n *Node) publishChange(before *lvs.Snapshot) {
+	last := n.snapshots.Load()
+	s := *last
+	timeouts := n.timeouts
+	s.Timeouts, s.Settings = &timeouts, n.settings
+	n.version++
+	services := changedAt(before.Services, n.built.Services)
+	dests := changedAt(before.Destinations, n.built.Destinations)
+	if len(services) == 0 && len(dests) == 0 {
+		n.store(&s, false)
+		return
+	}
+	hops := len(n.hops.keys)
+	s.Services = resized(last.Services, len(n.built.Services))
+	for _, id := range services {
+		s.Services[id] = n.service(n.built.Services[id])
+	}
+	s.Dests = resized(last.Dests, len(n.built.Destinations))
+	for _, id := range dests {
+		s.Dests[id] = dataplane.Dest{}
+		if d := n.built.Destinations[id]; d != nil {
+			s.Dests[id] = n.dest(d)
+		}
+	}
+	moved := s.Reindex(last, services, dests)
+	if moved.Services {
+		s.VIPs, s.Locals = n.vipSet(), n.network.Locals()
+		s.IndexAddresses()
+	}
+	if len(n.hops.keys) != hops {
+		n.hops.extend(&s, n.network)
+	}
+	n.store(&s, moved.Services || moved.Replies || len(n.hops.keys) != hops)
+}
+
+// changedAt returns where two lists of pointers differ.
+func changedAt[T any](before, now []*T) (at []int) {
+	for i := range now {
+		if i >= len(before) || before[i] != now[i] {
+			at = append(at, i)
+		}
+	}
+	return at
+}
+
+// resized returns a copy of list with n elements, n being no less than there are.
+func resized[T any](list []T, n int) []T {
+	out := make([]T, n)
+	copy(out, list)
+	return slices.Clip(out)
+}
