@@ -194,6 +194,9 @@ func (s *Snapshot) IndexServices() {
 	}
 	s.IndexAddresses()
 	s.indexFlows()
+	for i := range s.Services {
+		s.describe(i)
+	}
 	s.reals, s.tunnels, s.removed = make(map[realKey]int32), make(map[realKey]int32), 0
 	for i := range s.Dests {
 		s.countDest(&s.Dests[i], 1)
@@ -222,8 +225,6 @@ func (s *Snapshot) indexFlows() {
 		if c == nil {
 			continue
 		}
-		s.Services[i].identity = c.Key.Identity()
-		s.Services[i].derived = s.Replicated && deriving(&s.Services[i])
 		if s.Services[i].Scheduler == nil {
 			continue
 		}
@@ -238,6 +239,13 @@ func (s *Snapshot) indexFlows() {
 			continue
 		}
 		s.flow6[key6{packet.WireV6(c.Key.Addr), l4}] = c.ID
+	}
+}
+
+// describe tells what peers have to know of a service.
+func (s *Snapshot) describe(i int) {
+	if svc := &s.Services[i]; svc.Config != nil {
+		svc.identity, svc.derived = svc.Config.Key.Identity(), s.Replicated && deriving(svc)
 	}
 }
 
@@ -280,6 +288,7 @@ func (s *Snapshot) Reindex(last *Snapshot, services, dests []int) (m Moved) {
 			was = last.Services[id]
 		}
 		m.Services = m.Services || !sameFlow(&was, &s.Services[id])
+		s.describe(id)
 	}
 	if m.Services {
 		s.indexFlows()

@@ -49,7 +49,7 @@ func (n *Node) snapshot() *dataplane.Snapshot {
 		Routes: routes{n.network}, Ports: n.network.Ports(), Marks: n.markRules(),
 		Services: make([]dataplane.Service, len(n.built.Services)),
 		Dests:    make([]dataplane.Dest, len(n.built.Destinations)),
-		VIPs:     map[netip.Addr]bool{}, Locals: n.network.Locals(),
+		VIPs:     n.vipSet(), Locals: n.network.Locals(),
 	}
 	for id, svc := range n.built.Services {
 		s.Services[id] = n.service(svc)

@@ -33,10 +33,17 @@ func (n *Node) listed(s *lvs.Service) control.ListedService {
 	for i := range s.Destinations {
 		d := &s.Destinations[i]
 		out.Destinations[i] = control.ListedDestination{
-			Destination: *d, Active: int(d.Load.Active()), Inactive: int(d.Load.Inactive()),
+			Destination: listedDestination(s, d), Active: int(d.Load.Active()), Inactive: int(d.Load.Inactive()),
 			Persistent: int(d.Load.Persist()), Counters: n.counters.dests[d.ID].show(n.counters.rawDest(d.ID)),
 		}
 	}
+	return out
+}
+
+// listedDestination is d with the weight that people see.
+func listedDestination(s *lvs.Service, d *lvs.Destination) lvs.Destination {
+	out := *d
+	out.Weight = listedWeight(s, d)
 	return out
 }
 
