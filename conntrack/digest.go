@@ -1,7 +1,5 @@
 package conntrack
 
-import "math/bits"
-
 // Sizes of a Digest: slots of leaves. At a million conns a leaf covers eight, so that what
 // differs costs little to send again; flat 1024 would differ everywhere (ha.md section 5.4).
 const (
@@ -16,17 +14,19 @@ const (
 type DigestKey [4]uint64
 
 // Leaf returns which leaf of a Digest covers a key.
-func (d *DigestKey) Leaf(k *Key) uint32 { return uint32(d.hash(k) >> (64 - leafBits)) }
+func (d *DigestKey) Leaf(k *Key) uint32 { return uint32(d.Hash(k) >> (64 - leafBits)) }
 
-func (d *DigestKey) hash(k *Key) uint64 {
+// Hash returns 64 bits that stand for a key.
+func (d *DigestKey) Hash(k *Key) uint64 {
 	s := seeds(*d)
 	return s.hash(k)
 }
 
-// sum hashes what of a conn must be equal on all directors: all but its time.
+// sum hashes what of a conn must be equal on all directors: not its time, and not its service, which follows
+// from the key where it is configured.
 func (d *DigestKey) sum(r *Record, h uint64) uint64 {
 	to := mum(r.DestAddr[0]^d[1], r.DestAddr[1]^uint64(r.DestPort)<<48^d[2])
-	return mum(h^to^d[3], uint64(r.Version)^bits.RotateLeft64(r.Service, 29)^d[0])
+	return mum(h^to^d[3], uint64(r.Version)^d[0])
 }
 
 // Digest sums up a table, order-free: the exclusive or of what its conns hash to.
@@ -37,7 +37,7 @@ type Digest struct {
 
 // Add counts a conn in, or out if it was in, and returns its leaf.
 func (d *Digest) Add(r *Record) uint32 {
-	h := d.Key.hash(&r.Key)
+	h := d.Key.Hash(&r.Key)
 	leaf := uint32(h >> (64 - leafBits))
 	d.Leaves[leaf] ^= d.Key.sum(r, h)
 	return leaf

@@ -354,11 +354,13 @@ func (w *Worker) assure(e *conntrack.Entry) {
 	}
 }
 
-func (w *Worker) dest(id uint32) *Dest {
-	if int(id) >= len(w.snap.Dests) || w.snap.Dests[id].Load == nil {
+func (w *Worker) dest(id uint32) *Dest { return w.snap.dest(id) }
+
+func (s *Snapshot) dest(id uint32) *Dest {
+	if int(id) >= len(s.Dests) || s.Dests[id].Load == nil {
 		return nil
 	}
-	return &w.snap.Dests[id]
+	return &s.Dests[id]
 }
 
 // expire removes a session now, unless somebody else did.
@@ -396,7 +398,12 @@ func (w *Worker) Gone(_ conntrack.Ref, e *conntrack.Entry) {
 	if w.log != nil {
 		w.tellGone(e)
 	}
-	d := w.dest(e.Dest())
+	w.snap.unbind(w.table, e)
+}
+
+// unbind gives back what a removed session or template was counted in.
+func (s *Snapshot) unbind(table *conntrack.Table, e *conntrack.Entry) {
+	d := s.dest(e.Dest())
 	if e.Flags()&conntrack.FlagTemplate != 0 {
 		if d != nil {
 			d.Load.UnbindTemplate()
@@ -407,6 +414,6 @@ func (w *Worker) Gone(_ conntrack.Ref, e *conntrack.Entry) {
 		d.Load.Unbind(e.State().Active())
 	}
 	if t := e.Control(); t != 0 {
-		w.table.Entry(t).AddControlled(-1)
+		table.Entry(t).AddControlled(-1)
 	}
 }

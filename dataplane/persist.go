@@ -21,10 +21,7 @@ func (w *Worker) pickPersistent(p *packet.Parsed, svc *Service) (lvs.DestID, con
 		case !w.usable(e):
 			w.discard(ref, e)
 		default:
-			e.Touch(w.now, e.Timeout())
-			if w.log != nil {
-				w.tell(e, e.State(), false)
-			}
+			w.follow(e, svc)
 			return lvs.DestID(e.Dest()), ref
 		}
 	}
@@ -53,6 +50,17 @@ func (w *Worker) pickPersistent(p *packet.Parsed, svc *Service) (lvs.DestID, con
 		return id, 0
 	}
 	return id, ref
+}
+
+// follow restarts a template's timer. The kernel does so with what the template was last given, which is 60 s once
+// it outlived its time for its sessions' sake; where directors take over from each other it is what is configured.
+func (w *Worker) follow(e *conntrack.Entry, svc *Service) {
+	if w.log == nil {
+		e.Touch(w.now, e.Timeout())
+		return
+	}
+	e.Touch(w.now, svc.Persist)
+	w.tell(e, e.State(), false)
 }
 
 // usable reports whether a template may be followed (ip_vs_check_template): its destination is configured,
