@@ -3,6 +3,7 @@ package health
 import (
 	"encoding/hex"
 	"fmt"
+	"math"
 	"net/netip"
 	"regexp"
 	"slices"
@@ -52,6 +53,9 @@ func (s *Spec) Validate(real netip.AddrPort) []Problem {
 		v.script()
 	case KindFile:
 		v.absolute("path", s.Path, "a file that holds a number")
+		if s.Weight > math.MaxInt32 || s.Weight < -math.MaxInt32 {
+			v.fail("weight", "%d; give -%d to %d", s.Weight, math.MaxInt32, math.MaxInt32)
+		}
 	}
 	return v.problems
 }
