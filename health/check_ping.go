@@ -80,12 +80,20 @@ func (e *echo) exchange(conn *icmp.PacketConn, to netip.Addr, raw bool) Result {
 		if err != nil {
 			return failure(err)
 		}
-		if m, err := icmp.ParseMessage(e.proto, reply[:n]); err == nil && m.Type == e.reply && addrOf(from) == to.WithZone("") {
-			if answer, ok := m.Body.(*icmp.Echo); ok && bytes.Equal(answer.Data, token) {
-				return good()
-			}
+		if addrOf(from) == to.WithZone("") && e.replies(reply[:n], token) {
+			return good()
 		}
 	}
+}
+
+// replies reports whether a message is the reply with our token.
+func (e *echo) replies(message, token []byte) bool {
+	m, err := icmp.ParseMessage(e.proto, message)
+	if err != nil || m.Type != e.reply {
+		return false
+	}
+	body, ok := m.Body.(*icmp.Echo)
+	return ok && bytes.Equal(body.Data, token)
 }
 
 func addrOf(a net.Addr) netip.Addr {

@@ -110,7 +110,8 @@ func TestTheEngineTellsOfServersThatDieAndReturn(t *testing.T) {
 	testutil.Await(t, "the end of a server", func() bool { return f.saw(ServerDown, victim) })
 	testutil.Await(t, "the loss of the quorum", func() bool { return f.saw(QuorumDown, netip.AddrPort{}) })
 	status := e.Status()[0]
-	if s := status.Servers[1]; s.Up || s.Reason != ReasonRefused || s.Checks[0].Failures < 2 || status.Quorum || status.Live != 2 {
+	s := status.Servers[1]
+	if s.Up || s.Reason != ReasonRefused || s.Checks[0].Failures < 2 || status.Quorum || status.Live != 2 {
 		t.Errorf("status %+v", status)
 	}
 	f.set(victim, false)
@@ -192,6 +193,25 @@ func TestASuspendedServiceIsNotAsked(t *testing.T) {
 	e.Suspend(web(), true)
 	e.Suspend(web(), false)
 	testutil.Await(t, "an answer", func() bool { return f.count(a) > asked })
+}
+
+func TestACheckIsNotAskedTwiceAtOnce(t *testing.T) {
+	f := newFarm()
+	f.hang = make(chan struct{})
+	e := f.start(t, 4)
+	victim, other := serversOf(2)[0].Address, serversOf(2)[1].Address
+	f.set(victim, true)
+	e.Apply([]Service{{Key: web(), Servers: serversOf(2, quick())}})
+	testutil.Await(t, "a question that hangs", func() bool { return f.count(victim) == 1 })
+	e.Suspend(web(), true)
+	e.Suspend(web(), false) // it is due again, and still under way
+	before := f.count(other)
+	testutil.Await(t, "answers of the other", func() bool { return f.count(other) > before+5 })
+	if n := f.count(victim); n != 1 {
+		t.Errorf("asked %d times", n)
+	}
+	close(f.hang)
+	testutil.Await(t, "the next question", func() bool { return f.count(victim) > 1 })
 }
 
 func TestTheEndIsToldForOmega(t *testing.T) {

@@ -153,7 +153,8 @@ func TestASuccessForgetsRetries(t *testing.T) {
 
 func TestAlphaIsDownUntilAllItsChecksSucceed(t *testing.T) {
 	alpha := Common{Alpha: Some(true)}
-	st := newStage(t, Service{Key: web(), Servers: serversOf(1, tcp(alpha), mustCheck(Spec{Kind: KindPing, Common: alpha}))})
+	ping := mustCheck(Spec{Kind: KindPing, Common: alpha})
+	st := newStage(t, Service{Key: web(), Servers: serversOf(1, tcp(alpha), ping)})
 	st.expect("server_down 1: not checked yet (initial)", "quorum_down (initial)")
 	st.answer(0, 0, no())
 	st.answer(0, 1, yes())
@@ -264,8 +265,8 @@ func expectQuorum(t *testing.T, st *stage, what, want string) {
 
 func TestTheQuorumIsLostWithTheLastWeight(t *testing.T) {
 	servers := serversOf(2, tcp(every(time.Second, 0, 0)))
-	servers[0].Weight = 0
-	st := newStage(t, Service{Key: web(), Servers: servers})
+	servers[0].Weight, servers[1].Weight = 0, 2
+	st := newStage(t, Service{Key: web(), Quorum: 1, Hysteresis: 1, Servers: servers}) // below 1 - 1 there is nothing
 	st.answer(1, 0, no())
 	st.expect("quorum_up (initial)", "server_down 2: connection refused", "quorum_down")
 }

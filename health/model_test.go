@@ -86,7 +86,7 @@ func (m *model) configure(s Service, initial bool) {
 // taken for another, and of which a reload changes some.
 func randomService(rng *rand.Rand) Service {
 	s := Service{Key: web(), Quorum: 1 + rng.Int64N(6)}
-	s.Hysteresis = rng.Int64N(s.Quorum)
+	s.Hysteresis = rng.Int64N(s.Quorum + 2)
 	for i := range 5 {
 		if rng.IntN(4) == 0 {
 			continue
