@@ -18,7 +18,7 @@ import (
 // Limits of an HTTP answer: more counts as a failure.
 const (
 	maxHeaderBytes = 64 << 10
-	maxBodyBytes   = 8 << 20
+	maxBodyBytes   = 4 << 20
 	maxRegexBytes  = 1 << 20 // of the body that a regex is matched against
 )
 
@@ -41,13 +41,13 @@ func fetch(conn net.Conn, q *Probe) (r Result) {
 	if _, err := io.WriteString(conn, request(q, p)); err != nil {
 		return failure(err)
 	}
-	limited := &io.LimitedReader{R: conn, N: maxHeaderBytes}
-	response, r := header(limited)
+	b := &bounded{Conn: conn, left: maxHeaderBytes}
+	response, r := header(b)
 	if response == nil {
 		return r
 	}
-	limited.N = 2 * maxBodyBytes // chunks have headers of their own
-	return p.judge(response, limited)
+	b.left = maxBodyBytes + maxBodyBytes/2 // chunks have headers of their own
+	return p.judge(response, b)
 }
 
 func handshakeFailure(err error) Result {
@@ -95,17 +95,17 @@ func hostOf(ap netip.AddrPort, kind Kind) string {
 }
 
 // header reads up to the body, past any interim answers.
-func header(limited *io.LimitedReader) (*http.Response, Result) {
-	buffered := bufio.NewReader(limited)
+func header(b *bounded) (*http.Response, Result) {
+	buffered := bufio.NewReader(b)
 	for {
 		response, err := http.ReadResponse(buffered, &http.Request{Method: http.MethodGet})
 		switch {
-		case err != nil && limited.N <= 0:
+		case err != nil && b.left <= 0:
 			return nil, failed(ReasonTooLong, "more than %d bytes of headers", maxHeaderBytes)
-		case err != nil && reasonOf(err) != ReasonLocal:
-			return nil, failure(err)
-		case err != nil:
+		case err != nil && b.reason(err) == ReasonGarbage:
 			return nil, failed(ReasonGarbage, "%v", err)
+		case err != nil:
+			return nil, Result{Reason: b.reason(err)}
 		case response.StatusCode >= 200 || response.StatusCode == http.StatusSwitchingProtocols:
 			return response, Result{}
 		}
@@ -113,7 +113,7 @@ func header(limited *io.LimitedReader) (*http.Response, Result) {
 }
 
 // judge compares status, length, digest and text.
-func (p *page) judge(response *http.Response, limited *io.LimitedReader) Result {
+func (p *page) judge(response *http.Response, b *bounded) Result {
 	if !p.accepts(response.StatusCode) {
 		return failed(ReasonStatus, "%s, want %s", response.Status, p.StatusCode)
 	}
@@ -125,14 +125,14 @@ func (p *page) judge(response *http.Response, limited *io.LimitedReader) Result 
 	}
 	n, err := io.Copy(sink, io.LimitReader(response.Body, maxBodyBytes+1))
 	switch {
-	case n > maxBodyBytes || limited.N <= 0:
+	case n > maxBodyBytes || b.left <= 0:
 		return failed(ReasonTooLong, "more than %d bytes of body", maxBodyBytes)
 	case err != nil && errors.Is(err, io.ErrUnexpectedEOF) && untilClose(response):
 		// TLS without close_notify, which keepalived accepts as well
-	case err != nil && reasonOf(err) == ReasonLocal:
+	case err != nil && b.reason(err) == ReasonGarbage:
 		return failed(ReasonGarbage, "%v", err)
 	case err != nil:
-		return failed(reasonOf(err), "after %d bytes of the body", n)
+		return failed(b.reason(err), "after %d bytes of the body", n)
 	}
 	if got := hex.EncodeToString(sum.Sum(nil)); p.Digest != "" && got != p.Digest {
 		return failed(ReasonDigest, "%s, want %s", got, p.Digest)
