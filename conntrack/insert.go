@@ -125,8 +125,10 @@ type insertion struct {
 }
 
 // fill writes the entry, which nobody else looks into but for its life.
-func (n *insertion) fill(now Tick) {
-	s, e := n.spec, n.p.entry(n.idx)
+func (n *insertion) fill(now Tick) { n.meta = n.spec.fill(n.p.entry(n.idx), now) }
+
+// fill writes an entry but for its life, and returns the word that holds it.
+func (s *Spec) fill(e *Entry, now Tick) (meta uint64) {
 	w1 := s.L4&l4Mask | uint64(s.DestPort)<<destShift
 	w2 := s.DestAddr[0] & lowHalf
 	if s.V6 {
@@ -144,7 +146,7 @@ func (n *insertion) fill(now Tick) {
 	e.w[6] = uint64(s.Control)
 	e.w[7] = stamp(s.Version, now)
 	gen := e.load(3)>>genShift + 1
-	n.meta = gen<<genShift | uint64(s.Flags&^FlagNoReply)<<flagShift | uint64(s.State&31)<<stateShift
+	return gen<<genShift | uint64(s.Flags&^FlagNoReply)<<flagShift | uint64(s.State&31)<<stateShift
 }
 
 // linkReply links the reply key first, while the conn is not live. A key that is taken is left

@@ -92,5 +92,5 @@ func (a *area) populate(want, pieces int) {
 // wide returns the entry6 that e is the head of.
 //
 // It holds because only IPv6 conns (v6Bit, Ref.V6) are asked, and every one of them lives in
-// an []entry6, whose elements start with their Entry.
+// an []entry6, or is Detached's: an entry6 starts with its Entry.
 func (e *Entry) wide() *entry6 { return (*entry6)(unsafe.Pointer(e)) }
