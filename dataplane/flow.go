@@ -93,6 +93,9 @@ func (w *Worker) request(f *packet.Frame, p *packet.Parsed, s session) Verdict {
 	}
 	hop := &snap.Hops[d.Hop]
 	if hop.State != HopReady {
+		if d.Local {
+			return w.toLocal(f, p, s)
+		}
 		return w.unresolved(d.Hop)
 	}
 	if s.meta.Counting() {

@@ -2,6 +2,7 @@ package dataplane
 
 import (
 	"encoding/binary"
+	"net/netip"
 
 	"ulvs/conntrack"
 	"ulvs/lvs"
@@ -60,6 +61,9 @@ func (w *Worker) relay(f *packet.Frame, p *packet.Parsed) Verdict {
 		return w.strayICMP(f, p)
 	}
 	if v, ours := w.relayTunnel(f, p); ours {
+		return v
+	}
+	if v, ours := w.probeError(f, p); ours {
 		return v
 	}
 	if inner.Kind != packet.KindFlow || inner.V6() != p.V6() {
@@ -142,6 +146,10 @@ func (w *Worker) relayIn(f *packet.Frame, p *packet.Parsed, e *conntrack.Entry) 
 	if d == nil || d.Removed {
 		return DropRemoved
 	}
+	if d.Local && w.stack != nil {
+		w.stats.in(e.Dest(), p.TotalLen)
+		return w.hand(ipPacket(f, p), netip.AddrPort{}, Local)
+	}
 	hop := &w.snap.Hops[d.Hop]
 	if hop.State != HopReady {
 		return w.unresolved(d.Hop)
@@ -185,6 +193,11 @@ func (w *Worker) relayOut(f *packet.Frame, p *packet.Parsed, e *conntrack.Entry)
 		return w.timeExceeded(f, p, true)
 	}
 	w.stats.out(e.Dest(), p.TotalLen)
+	return w.rewriteOut(f, p, e, hop)
+}
+
+// rewriteOut makes an inside error one that comes from the VIP, about what was sent there.
+func (w *Worker) rewriteOut(f *packet.Frame, p *packet.Parsed, e *conntrack.Entry, hop *Hop) Verdict {
 	if !setL2(f, ipSpan(p), hop, etherType(p)) {
 		return DropHeadroom
 	}

@@ -27,6 +27,9 @@ func (w *Worker) relayTunnel(f *packet.Frame, p *packet.Parsed) (v Verdict, ours
 	if at > end || packet.ParseInner(f.Bytes()[at:end], &w.inner) != 0 || w.inner.V6() {
 		return DropICMP, true
 	}
+	if v, ok := w.probeTunnelError(f, p, span{at, end - at}); ok {
+		return v, true
+	}
 	key := flowKey(&w.inner)
 	ref := w.conns.FindKey(&key)
 	if ref == 0 || ref.Reply() || !packet.ICMP(f.Bytes()[p.L4Off:end]).ChecksumOK() {

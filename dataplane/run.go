@@ -105,8 +105,8 @@ func (w *Worker) sleep(clock func() time.Duration, since time.Duration) error {
 }
 
 func (w *Worker) sleepTime() time.Duration {
-	if w.nHeld > 0 {
-		return 5 * time.Millisecond // a next hop is being resolved
+	if w.nHeld > 0 || w.stack != nil && w.stack.FromStack.Len() > 0 {
+		return 5 * time.Millisecond // a next hop is being resolved, or the queue lends no frame
 	}
 	return sleepMax
 }

@@ -20,6 +20,11 @@ func (w *Worker) miss(f *packet.Frame, p *packet.Parsed) Verdict {
 			return w.request(f, p, w.session(ref))
 		}
 	}
+	if w.stack != nil {
+		if v, ok := w.probeAnswer(f, p); ok {
+			return v
+		}
+	}
 	if !p.V6() && w.snap.own.get(p.Addr[0]&0xffff_ffff|ownAddr) != 0 {
 		return DropOwnSource
 	}

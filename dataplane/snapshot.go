@@ -80,7 +80,8 @@ type Port struct {
 
 // Dest is what forwarding needs of a destination.
 type Dest struct {
-	Hop      HopID // next hop to the real server
+	Hop      HopID // next hop to the real server; 0 if it is on this host
+	Local    bool  // on this host: sessions go to our own stack
 	Method   lvs.Method
 	Removed  bool          // its sessions go on no more
 	Quiesced bool          // weight 0

@@ -25,6 +25,7 @@ func (s *DestStats) Add(o DestStats) {
 // publishes once per batch what changed; everybody else reads the published ones.
 type Stats struct {
 	received    uint64
+	own         uint64 // from our own stack
 	batches     uint64
 	txFull      uint64
 	noticesLost uint64
@@ -34,6 +35,7 @@ type Stats struct {
 
 	generation  atomic.Uint64
 	pubReceived atomic.Uint64
+	pubOwn      atomic.Uint64
 	pubBatches  atomic.Uint64
 	pubTxFull   atomic.Uint64
 	pubLost     atomic.Uint64
@@ -87,6 +89,7 @@ func (s *Stats) publish(snap *Snapshot) {
 		return
 	}
 	s.pubReceived.Store(s.received)
+	s.pubOwn.Store(s.own)
 	s.pubTxFull.Store(s.txFull)
 	s.pubLost.Store(s.noticesLost)
 	for v := range s.verdicts {
@@ -128,6 +131,9 @@ func (c *destCounters) read() DestStats {
 		InBytes: c.inBytes.Load(), OutBytes: c.outBytes.Load(),
 	}
 }
+
+// Own returns the packets that came from our own stack: they have verdicts, too.
+func (s *Stats) Own() uint64 { return s.pubOwn.Load() }
 
 // Received returns the frames received.
 func (s *Stats) Received() uint64 { return s.pubReceived.Load() }

@@ -29,6 +29,7 @@ const (
 	DropICMP                         // ICMP that is neither an echo to a VIP nor one we answer
 	DropARP                          // ARP that asks for nothing of ours
 	DropAnswerLimit                  // an answer of our own was due but over the limit per second
+	DropStackFull                    // for our own stack, which had no room, or larger than it takes
 	TxDR                             // forwarded by MAC rewrite
 	TxNAT                            // forwarded to the real server, destination rewritten
 	TxNATReply                       // forwarded to the client, source rewritten
@@ -39,7 +40,11 @@ const (
 	TxEcho                           // answered: echo request to a VIP
 	TxICMPError                      // answered with an ICMP error of our own
 	TxReset                          // answered with a TCP reset
+	TxProbe                          // a health check's packet, forwarded to its real server by the method
+	TxLocal                          // a packet of a server on this host, sent to its client
 	Gathered                         // a fragment, kept until its datagram is whole; the last one gets its verdict
+	Local                            // handed to our own stack: its session's real server is on this host
+	ProbeAnswer                      // handed to our own stack: the answer to a health check
 	hold                             // kept until its next hop resolves; never counted
 	NumVerdicts                      // number of verdicts without the parse reasons
 )
@@ -68,8 +73,9 @@ var verdictNames = [NumVerdicts]string{
 	"drop_table_full", "drop_defence", "drop_no_route",
 	"drop_neighbour", "drop_ttl", "drop_too_big", "drop_headroom",
 	"drop_fragment", "drop_options", "drop_icmp", "drop_arp", "drop_answer_limit",
+	"drop_stack_full",
 	"tx_dr", "tx_nat", "tx_nat_reply", "tx_tun", "tx_routed", "tx_arp", "tx_nd", "tx_echo",
-	"tx_icmp_error", "tx_reset", "gathered", "hold",
+	"tx_icmp_error", "tx_reset", "tx_probe", "tx_local", "gathered", "local", "probe_answer", "hold",
 }
 
 // String returns the counter's name; parse reasons are "bad_" and the reason.

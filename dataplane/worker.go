@@ -24,6 +24,7 @@ type Options struct {
 	Table     *conntrack.Table
 	Snapshots *atomic.Pointer[Snapshot] // must hold one before the first batch
 	Gathering *Reassembly               // of fragments, shared by all workers; nil: they are dropped
+	Stack     *StackLink                // to the stack of our own; nil: there is none
 	Drops     *PacketDrops              // drop_packet, shared by all workers; nil: the worker's own
 	Notices   chan<- Notice             // to the director, never waited for; nil: nobody listens
 	Seed      uint64                    // for IP ids of outer headers and own packets
@@ -69,9 +70,12 @@ type Worker struct {
 	pieces       [pieceLimit]packet.Frame
 	nPieces      int
 	gathering    *Reassembly
-	whole        packet.Parsed // of a datagram that was put together
+	whole        packet.Parsed // of a datagram that was put together, or a packet of our own stack
 	edges        [maxEdges]uint16
 	nEdges       int
+	stack        *StackLink
+	handed       bool   // the stack has something to read since it was last told
+	ownBatch     bool   // the batch at hand is the stack's
 	atLimit      uint16 // largest fragment of it: what it is cut to again
 }
 
@@ -87,13 +91,14 @@ type family struct {
 type heldFrame struct {
 	frame packet.Frame
 	until conntrack.Tick
+	own   bool // from our own stack
 }
 
 // NewWorker makes a worker. Table must have been made for more than o.ID workers.
 func NewWorker(o Options) *Worker {
 	w := &Worker{
 		id: o.ID, workers: max(o.Workers, 1), queue: o.Queue, table: o.Table, conns: o.Table.Worker(o.ID),
-		source: o.Snapshots, notices: o.Notices, gathering: o.Gathering, random: o.Seed | 1,
+		source: o.Snapshots, notices: o.Notices, gathering: o.Gathering, stack: o.Stack, random: o.Seed | 1,
 		log: o.Log,
 	}
 	if w.drops = o.Drops; w.drops == nil {
@@ -108,7 +113,7 @@ func NewWorker(o Options) *Worker {
 func (w *Worker) Stats() *Stats { return &w.stats }
 
 // RunOnce handles the frames that are there, at most BatchSize, and whatever is due at
-// time now. It never blocks. It returns how many frames it received.
+// time now. It never blocks. It returns how many frames it received, those of our own stack included.
 func (w *Worker) RunOnce(now conntrack.Tick) int {
 	n := w.queue.Recv(w.rx[:])
 	w.begin(now)
@@ -118,6 +123,9 @@ func (w *Worker) RunOnce(now conntrack.Tick) int {
 	}
 	if w.nHeld > 0 {
 		w.retryHeld()
+	}
+	if w.stack != nil {
+		n += w.serveStack()
 	}
 	w.sweep()
 	w.entries.run()
@@ -259,7 +267,7 @@ func (w *Worker) keep(f *packet.Frame, i int) bool {
 	if w.retrying {
 		until = w.until[i]
 	}
-	w.held[w.nHeld] = heldFrame{*f, until}
+	w.held[w.nHeld] = heldFrame{*f, until, w.ownBatch}
 	w.nHeld++
 	return true
 }
@@ -269,10 +277,21 @@ func (w *Worker) keep(f *packet.Frame, i int) bool {
 func (w *Worker) retryHeld() {
 	changed := w.heldSeen != w.snap.Generation
 	w.heldSeen = w.snap.Generation
+	w.retry(changed, false)
+	if w.stack != nil {
+		w.retry(changed, true)
+	}
+}
+
+// retry does it for the frames that were received, or for those of our own stack.
+func (w *Worker) retry(changed, own bool) {
 	keep, again, late := 0, 0, 0
 	for i := range w.held[:w.nHeld] {
 		h := w.held[i]
 		switch {
+		case h.own != own:
+			w.held[keep] = h
+			keep++
 		case h.until <= w.now:
 			w.stats.verdicts[DropNeighbour]++
 			w.free[late] = h.frame
@@ -289,11 +308,14 @@ func (w *Worker) retryHeld() {
 	if late > 0 {
 		w.queue.Release(w.free[:late])
 	}
-	if again > 0 {
-		w.retrying = true
+	w.retrying = true
+	switch {
+	case again > 0 && own:
+		w.ownFrames(w.rx[:again])
+	case again > 0:
 		w.batch(w.rx[:again])
-		w.retrying = false
 	}
+	w.retrying = false
 }
 
 // sweep pays for expiry in small pieces: the whole table once in two seconds, whatever the
