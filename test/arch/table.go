@@ -14,6 +14,7 @@ const (
 	netns   = "github.com/vishvananda/netns"
 	cobra   = "github.com/spf13/cobra"
 	gossip  = "github.com/hashicorp/memberlist"
+	gvisor  = "gvisor.dev/gvisor"
 )
 
 // Rule is a package, or a folder of packages, and what it may import besides the
@@ -38,6 +39,8 @@ var Table = []Rule{
 	{"dataplane/afxdp", []string{"packet", ebpf, xdp, sys},
 		"frames in and out; it satisfies dataplane's interface without importing it"},
 	{"dataplane/memqueue", []string{"packet"}, "a Queue without a kernel"},
+	{"userstack", []string{"packet", "lvs", "dataplane", "internal/...", gvisor},
+		"a TCP/IP stack joined to workers by rings; the director tells it what to probe"},
 	{"route", []string{netlink, netns, sys}, "asks the kernel; the director hands its answers to the data path"},
 	{"config", []string{"lvs", "sched", "tuning", "health", "events", toml},
 		"text to validated vocabulary; starts nothing"},
@@ -48,7 +51,8 @@ var Table = []Rule{
 	{"control", []string{"lvs", "conntrack", "config", "events"},
 		"the API and its client; the director is behind an interface"},
 	{"director", []string{"packet", "lvs", "sched", "conntrack", "dataplane", "dataplane/afxdp", "route", "config",
-		"health", "ha", "ha/gossip", "tuning", "control", "events", "notify", "internal/...", netlink, netns, sys},
+		"health", "userstack", "ha", "ha/gossip", "tuning", "control", "events", "notify", "internal/...",
+		netlink, netns, sys},
 		"the only assembler: everything but memqueue"},
 	{"control/ipvsadm", []string{"lvs", "control"}, "ipvsadm's words; the director is behind an interface"},
 	{"cmd/ulvs", []string{"director", "control", "control/ipvsadm", "config", "tuning", "events", "test/lab", cobra},
