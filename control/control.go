@@ -17,10 +17,12 @@
 //	POST /v1/reload                   a Reloaded
 //	GET /v1/running                   a Running
 //	POST /v1/saved
+//	GET /metrics                      Prometheus' text format
 //	GET /v1/events?kind=&service=&after=&limit=&follow=   server-sent events; follow=0: a list
 package control
 
 import (
+	"fmt"
 	"net/netip"
 	"time"
 )
@@ -69,6 +71,7 @@ type WorkerStatus struct {
 	Frames       uint64   `json:"frames"`
 	Batches      uint64   `json:"batches"`
 	IdleFraction float64  `json:"idle_fraction"` // share of the time since the start that it slept, 0 to 1
+	IdleSeconds  float64  `json:"idle_seconds"`
 }
 
 // PortStatus is one interface, its counters summed over the workers' queues.
@@ -145,6 +148,20 @@ type Service struct {
 	Stats              Stats          `json:"stats"`
 	RealServers        []RealServer   `json:"real_servers"`
 }
+
+// Name names a service as events and metrics do: "tcp 192.0.2.10:80", "fwm 7", "fwm 7 ipv6".
+func (s *Service) Name() string {
+	switch {
+	case s.Mark != 0 && s.VIP.Addr().Is6():
+		return fmt.Sprintf("fwm %d ipv6", s.Mark)
+	case s.Mark != 0:
+		return fmt.Sprintf("fwm %d", s.Mark)
+	}
+	return s.Protocol + " " + s.VIP.String()
+}
+
+// TakesClients reports whether schedulers may pick the real server.
+func (r *RealServer) TakesClients() bool { return r.Weight > 0 && !r.Overloaded }
 
 // RealServer is a destination of a service.
 type RealServer struct {

@@ -22,7 +22,6 @@ import (
 	"ulvs/dataplane"
 	"ulvs/dataplane/afxdp"
 	"ulvs/events"
-	"ulvs/notify"
 	"ulvs/route"
 )
 
@@ -56,7 +55,7 @@ type director struct {
 
 	*Node
 	journal  *events.Journal // also the Node's
-	notifier *notify.Notifier
+	sight    *sight
 	table    *conntrack.Table
 	routes   *route.Watcher
 	steering *afxdp.Steering
@@ -89,8 +88,8 @@ func Run(ctx context.Context, opt Options) (err error) {
 	defer func() { err = errors.Join(err, d.close()) }()
 	stopLog := d.startJournalLog()
 	defer stopLog()
-	d.notifier = d.newNotifier()
-	defer d.closeNotifier()
+	d.openSight()
+	defer d.closeSight()
 	listener, err := control.Listen(opt.Config.Node.ControlSocket)
 	if err != nil {
 		return err
@@ -159,12 +158,7 @@ func (d *director) openNode() (err error) {
 	if err != nil {
 		return err
 	}
-	targets, err := notifyTargets(d.opt.Config.Notifies())
-	if err != nil {
-		return err
-	}
-	d.notifier.Set(targets)
-	_, err = d.Load(d.opt.Config)
+	_, err = d.loadAll(d.opt.Config)
 	return err
 }
 

@@ -29,7 +29,7 @@ func (d *director) newNotifier() *notify.Notifier {
 func (d *director) closeNotifier() {
 	ctx, cancel := context.WithTimeout(context.Background(), closeNotify)
 	defer cancel()
-	d.notifier.Close(ctx)
+	d.sight.notifier.Close(ctx)
 }
 
 // notifyTargets turns [[notify]] tables into targets, with their secrets.

@@ -139,16 +139,26 @@ func (d *director) reload() (control.Reloaded, error) {
 	if err != nil {
 		return control.Reloaded{}, err
 	}
-	targets, err := notifyTargets(c.Notifies())
+	out, err := d.loadAll(c)
+	if err != nil {
+		return control.Reloaded{}, err
+	}
+	out.NeedsRestart = nodeChanges(d.opt.Config.Node, c.Node)
+	return out, nil
+}
+
+// loadAll loads what runs and what shows it, both or neither.
+func (d *director) loadAll(c *config.Config) (control.Reloaded, error) {
+	change, err := d.prepareSight(c)
 	if err != nil {
 		return control.Reloaded{}, err
 	}
 	out, err := d.Load(c)
 	if err != nil {
+		change.cancel()
 		return control.Reloaded{}, err
 	}
-	d.notifier.Set(targets)
-	out.NeedsRestart = nodeChanges(d.opt.Config.Node, c.Node)
+	d.applySight(change)
 	return out, nil
 }
 

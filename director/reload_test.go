@@ -12,7 +12,6 @@ import (
 	"ulvs/control"
 	"ulvs/dataplane"
 	"ulvs/lvs"
-	"ulvs/notify"
 )
 
 // twoPorts is a Network without neighbours.
@@ -207,8 +206,8 @@ destination = "192.0.2.21"
 
 func TestAReloadOfAFileWithErrorsChangesNothing(t *testing.T) {
 	text := baseFile
-	d := &director{Node: newTestNode(t), log: slog.New(slog.DiscardHandler), opt: Options{Config: fileOf(t, baseFile)},
-		notifier: notify.New(notify.Options{})}
+	d := &director{Node: newTestNode(t), log: slog.New(slog.DiscardHandler), opt: Options{Config: fileOf(t, baseFile)}}
+	d.openSight()
 	if _, err := d.Reload(); err == nil {
 		t.Error("reloaded without a file")
 	}

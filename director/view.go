@@ -38,7 +38,7 @@ func (d *director) workerStatus(w *worker) control.WorkerStatus {
 	out := control.WorkerStatus{
 		ID: w.id, CPU: w.cpu, Queue: w.id, IO: string(d.opt.Config.Node.IO), Ports: []string{},
 		Generation: st.Generation(), Frames: st.Received(), Batches: st.Batches(),
-		IdleFraction: min(slept.Seconds()/time.Since(d.started).Seconds(), 1),
+		IdleFraction: min(slept.Seconds()/time.Since(d.started).Seconds(), 1), IdleSeconds: slept.Seconds(),
 	}
 	for i := range d.network.ports {
 		out.Ports = append(out.Ports, d.network.ports[i].name)

@@ -13,6 +13,7 @@ const (
 	netlink = "github.com/vishvananda/netlink"
 	netns   = "github.com/vishvananda/netns"
 	cobra   = "github.com/spf13/cobra"
+	prom    = "github.com/prometheus/client_golang"
 	gossip  = "github.com/hashicorp/memberlist"
 	gvisor  = "gvisor.dev/gvisor"
 )
@@ -32,6 +33,7 @@ var Table = []Rule{
 	{"lvs", nil, "a leaf: the vocabulary depends on nothing"},
 	{"events", nil, "a leaf: everything may tell what happened"},
 	{"notify", []string{"events", "internal/..."}, "tells others; asks nobody"},
+	{"metrics", []string{"control", "events", "notify", prom}, "reads what the director publishes"},
 	{"sched", []string{"lvs", "packet"}, "picks among lvs's destinations by packet's tuples"},
 	{"conntrack", []string{"packet", "internal/...", sys}, "keyed by tuples; its memory is mmap's"},
 	{"dataplane", []string{"packet", "lvs", "sched", "conntrack", "internal/..."},
@@ -51,7 +53,7 @@ var Table = []Rule{
 	{"control", []string{"lvs", "conntrack", "config", "events"},
 		"the API and its client; the director is behind an interface"},
 	{"director", []string{"packet", "lvs", "sched", "conntrack", "dataplane", "dataplane/afxdp", "route", "config",
-		"health", "userstack", "ha", "ha/gossip", "tuning", "control", "events", "notify", "internal/...",
+		"health", "userstack", "ha", "ha/gossip", "tuning", "control", "events", "notify", "metrics", "internal/...",
 		netlink, netns, sys},
 		"the only assembler: everything but memqueue"},
 	{"control/ipvsadm", []string{"lvs", "control"}, "ipvsadm's words; the director is behind an interface"},
