@@ -89,6 +89,7 @@ type Config struct {
 	Node     Node
 	Timeouts Timeouts
 	Settings lvs.Settings // the [settings] section, a kernel's where it says nothing
+	Takeover Takeover     // [[vrrp]] and what belongs to it
 	services []lvs.Service
 	marks    []Mark
 	inherits []inherit // of the service with the same index

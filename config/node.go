@@ -86,7 +86,7 @@ func decodeMap(text []byte) (m map[string]any, err error) {
 }
 
 func (p *parser) config(root *table) *Config {
-	root.notYet("vrrp", "sync", "tuning")
+	root.notYet("sync", "tuning")
 	c := &Config{}
 	if !root.has("node") {
 		p.fail("node", "missing; give [node] with interfaces = [\"eth0\"]")
@@ -100,6 +100,7 @@ func (p *parser) config(root *table) *Config {
 	c.services = p.services(root.tables("service"))
 	c.inherits, c.care = p.inherits, p.care
 	c.marks = p.marks(root.tables("mark"), c.Node.Interfaces)
+	c.Takeover = p.takeover(root)
 	root.done()
 	return c
 }

@@ -161,3 +161,11 @@ func (i *Instance) validateVersion(add func(string, ...any)) error {
 	}
 	return nil
 }
+
+// Family6 reports whether adverts go over IPv6: by their source, else by the first VIP.
+func (i *Instance) Family6() bool {
+	if i.Source.IsValid() || len(i.VIPs) == 0 {
+		return i.Source.Is6()
+	}
+	return i.VIPs[0].Is6()
+}
