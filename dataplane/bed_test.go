@@ -130,6 +130,23 @@ func (b *bed) apply(services ...lvs.Service) {
 	if err != nil {
 		b.tb.Fatal(err)
 	}
+	b.publish(next)
+}
+
+// fail makes services the running ones; what they lack failed or was taken out, with that fate.
+func (b *bed) fail(fate lvs.OnFailure, services ...lvs.Service) {
+	b.tb.Helper()
+	next, err := b.services.With(lvs.Changes{
+		Set: services, Fate: func(*lvs.Service, *lvs.Destination) lvs.OnFailure { return fate },
+	})
+	if err != nil {
+		b.tb.Fatal(err)
+	}
+	b.publish(next)
+}
+
+func (b *bed) publish(next *lvs.Snapshot) {
+	b.tb.Helper()
 	b.services = next
 	b.hop(netip.MustParseAddr("192.0.2.1"), routerMAC)
 	s := &Snapshot{

@@ -143,6 +143,9 @@ func (w *Worker) orphan(f *packet.Frame, p *packet.Parsed, s session) Verdict {
 		w.track(f, p, s, conntrack.InputOnly)
 		return w.forwardRouted(f, p)
 	}
+	if w.snap.Dests[e.Dest()].Fate != lvs.FailDefault {
+		return w.meet(f, p, s)
+	}
 	if w.snap.Settings.ExpireNodestConn == 0 {
 		return DropRemoved
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"ulvs/conntrack"
+	"ulvs/lvs"
 	"ulvs/packet"
 )
 
@@ -157,7 +158,7 @@ func (w *Worker) begin(now conntrack.Tick) {
 func (w *Worker) expireOrphans() {
 	w.table.Walk(func(r conntrack.Ref, e *conntrack.Entry, i conntrack.Info) bool {
 		d := w.dest(i.DestID)
-		if i.Flags&conntrack.FlagBypass == 0 && (d == nil || d.Removed) {
+		if i.Flags&conntrack.FlagBypass == 0 && (d == nil || d.Removed && d.Fate == lvs.FailDefault) {
 			w.expire(r, e)
 		}
 		return true

@@ -66,6 +66,7 @@ type director struct {
 	gathering *dataplane.Reassembly
 	changed   chan struct{} // services may be others: the loop brings the kernel up to date
 	touched   chan struct{} // conditions of real servers are to be published
+	expire    chan struct{} // sessions of failed real servers are to end
 	reloading sync.Mutex    // one reload at a time
 	drops     dataplane.PacketDrops
 
@@ -84,6 +85,7 @@ func Run(ctx context.Context, opt Options) (err error) {
 		opt: opt, log: opt.Log, started: time.Now(), journal: events.New(events.Options{}),
 		gathering: dataplane.NewReassembly(), notices: make(chan dataplane.Notice, noticeQueue),
 		failures: make(chan error, 64), changed: make(chan struct{}, 1), touched: make(chan struct{}, 1),
+		expire: make(chan struct{}, 1),
 	}
 	defer func() { err = errors.Join(err, d.close()) }()
 	stopLog := d.startJournalLog()
@@ -154,6 +156,7 @@ func (d *director) openNode() (err error) {
 	d.Node, err = NewNode(NodeOptions{
 		Table: d.table, Network: d.network, Timeouts: d.opt.Config.Timeouts, Published: d.published, Journal: d.journal,
 		KernelVIPs: d.opt.Config.Node.VIPMode == config.VIPNetlink, Later: func() { wakeUp(d.touched) },
+		Expire: func() { wakeUp(d.expire) },
 	})
 	if err != nil {
 		return err
@@ -173,6 +176,20 @@ func (d *director) published(steering bool) {
 	}
 	for _, w := range d.workers {
 		w.wake()
+	}
+}
+
+// runExpiry ends sessions beside the loop: looking at the whole table takes a while.
+func (d *director) runExpiry(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-d.expire:
+			if n := d.EndSessions(dataplane.TickOf(d.clock())); n > 0 {
+				d.log.Info("sessions of failed real servers ended", "sessions", n)
+			}
+		}
 	}
 }
 
@@ -205,6 +222,7 @@ func (d *director) loop(ctx context.Context) error {
 	defer retry.Stop()
 	rates := time.NewTicker(ratePeriod)
 	defer rates.Stop()
+	go d.runExpiry(ctx)
 	for {
 		select {
 		case <-ctx.Done():

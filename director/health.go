@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"ulvs/conntrack"
 	"ulvs/events"
 	"ulvs/lvs"
 )
@@ -233,4 +234,42 @@ func (n *Node) riseServer(s *lvs.Service, at *condition) {
 		return
 	}
 	n.rising = true
+}
+
+// EndSessions ends the sessions of real servers whose service wants that at once when they fail (on_failure =
+// "expire"), and returns how many. It looks at the whole table, beside the workers. Call it when Expire was
+// called.
+func (n *Node) EndSessions(now conntrack.Tick) (ended int) {
+	n.mu.Lock()
+	over := n.over
+	n.over = nil
+	n.mu.Unlock()
+	if len(over) == 0 {
+		return 0
+	}
+	n.opt.Table.Walk(func(_ conntrack.Ref, e *conntrack.Entry, i conntrack.Info) bool {
+		if over[lvs.DestID(i.DestID)] && i.Flags&conntrack.FlagTemplate == 0 {
+			e.Touch(now, 0) // a worker that finds it, or sweeps, takes it out
+			ended++
+		}
+		return true
+	})
+	return ended
+}
+
+// expire notes real servers whose sessions are to end.
+func (n *Node) expire(before *lvs.Snapshot) {
+	for _, id := range changedAt(before.Destinations, n.built.Destinations) {
+		d := n.built.Destinations[id]
+		if d == nil || d.Fate != lvs.FailExpire || !d.Load.InUse() {
+			continue
+		}
+		if n.over == nil {
+			n.over = map[lvs.DestID]bool{}
+		}
+		n.over[d.ID] = true
+	}
+	if len(n.over) > 0 && n.opt.Expire != nil {
+		n.opt.Expire()
+	}
 }

@@ -46,6 +46,8 @@ type NodeOptions struct {
 	// Later is called with the Node locked when something is to be published soon: have somebody call Flush.
 	// Nil: it is published at once.
 	Later func()
+	// Expire is called with the Node locked when sessions are to end: have somebody call EndSessions. May be nil.
+	Expire func()
 	// Now is the clock of slow starts. Nil: the system's.
 	Now func() time.Time
 }
@@ -66,8 +68,9 @@ type Node struct {
 	dirty      map[lvs.ServiceKey]bool              // their conditions changed since the last snapshot
 	rising     bool                                 // slow starts are going on
 	returns    uint64
-	lastAt     int  // where in services something was last looked for
-	byHand     bool // an edit is being made that a kernel would make
+	lastAt     int                 // where in services something was last looked for
+	over       map[lvs.DestID]bool // their sessions are to end
+	byHand     bool                // an edit is being made that a kernel would make
 	built      *lvs.Snapshot
 	schedulers map[lvs.ServiceKey]*sched.Scheduler
 	hops       *hopTable

@@ -281,3 +281,61 @@ func (b *bed) randomServices(rnd *rand.Rand) {
 	}
 	b.replace(services...)
 }
+
+// Somebody who takes a real server away with ipvsadm gets what a kernel does; on_failure is for health and the file.
+func TestOnFailureIsNotForEditsByHand(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		remove func(b *bed, s lvs.Service)
+		want   lvs.OnFailure
+	}{
+		{"ipvsadm -d", func(b *bed, s lvs.Service) {
+			edit(b.tb, b.Node, &lvs.Edit{Op: lvs.EditDelDest, Key: s.Key, Dest: s.Destinations[0]})
+		}, lvs.FailDefault},
+		{"failed", func(b *bed, s lvs.Service) { b.SetServerHealth(s.Key, realPort(1), false, "refused") }, lvs.FailReset},
+		{"not in the file any more", func(b *bed, s lvs.Service) {
+			s.Destinations = s.Destinations[1:]
+			b.replace(s)
+		}, lvs.FailReset},
+		{"the whole service is not", func(b *bed, _ lvs.Service) { b.replace(service(81, 1)) }, lvs.FailReset},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := newBed(t)
+			s := service(80, 1, 2)
+			s.Policy.OnFailure = lvs.FailReset
+			b.replace(s)
+			b.syn()
+			b.syn()
+			c.remove(b, s)
+			d := b.built.Removed(s.Key, realPort(1))
+			if d == nil || d.Fate != c.want {
+				t.Errorf("the removed real server is %+v, want fate %s", d, c.want)
+			}
+		})
+	}
+}
+
+func TestSessionsExpireAtOnceWhereThatIsWanted(t *testing.T) {
+	b := newBed(t)
+	s := service(80, 1, 2)
+	s.Policy.OnFailure = lvs.FailExpire
+	b.replace(s)
+	b.syn()
+	b.syn()
+	asked := 0
+	b.opt.Expire = func() { asked++ }
+	b.SetServerHealth(s.Key, realPort(1), false, "refused")
+	if asked != 1 {
+		t.Errorf("asked %d times to end sessions", asked)
+	}
+	if n := b.EndSessions(b.now); n != 1 {
+		t.Errorf("%d sessions ended, want that of the failed one", n)
+	}
+	b.worker.Sweep(b.now)
+	if n := b.opt.Table.Stats().Conns; n != 1 {
+		t.Errorf("%d sessions are left, want the other's", n)
+	}
+	if n := b.EndSessions(b.now); n != 0 {
+		t.Errorf("%d sessions ended a second time", n)
+	}
+}

@@ -72,7 +72,7 @@ func load(t *testing.T, n *Node, c *config.Config) control.Reloaded {
 	return out
 }
 
-func edit(t *testing.T, n *Node, e *lvs.Edit) {
+func edit(t testing.TB, n *Node, e *lvs.Edit) {
 	t.Helper()
 	if err := n.Edit(e); err != nil {
 		t.Fatal(err)
