@@ -145,7 +145,9 @@ type Service struct {
 	PersistenceSeconds int64          `json:"persistence_seconds"` // 0: none
 	PersistenceBits    int            `json:"persistence_bits"`    // prefix of a client's address; 0: all of it
 	OnePacket          bool           `json:"one_packet"`
+	State              string         `json:"state"` // up, quorum_lost, sorry
 	Stats              Stats          `json:"stats"`
+	Rates              Rates          `json:"rates"`
 	RealServers        []RealServer   `json:"real_servers"`
 }
 
@@ -168,7 +170,9 @@ type RealServer struct {
 	Address        netip.AddrPort `json:"address"`
 	Method         string         `json:"method"` // dr, nat, tun
 	Tunnel         string         `json:"tunnel,omitempty"`
-	Weight         int32          `json:"weight"`
+	Weight         int32          `json:"weight"`           // as schedulers see it; of one that is down, 0
+	State          string         `json:"state"`            // up, rising, down, draining, drained, sorry
+	Reason         string         `json:"reason,omitempty"` // why it is not up
 	Active         int32          `json:"active"`
 	Inactive       int32          `json:"inactive"`
 	Persistent     int32          `json:"persistent"`
@@ -176,6 +180,7 @@ type RealServer struct {
 	LowerThreshold uint32         `json:"lower_threshold"`
 	Overloaded     bool           `json:"overloaded"`
 	Stats          Stats          `json:"stats"`
+	Rates          Rates          `json:"rates"`
 	NextHop        *NextHop       `json:"next_hop,omitempty"`
 }
 
@@ -186,6 +191,17 @@ type NextHop struct {
 	Port    string     `json:"port"`    // interface
 	State   string     `json:"state"`   // resolved, asking, no route, link down
 }
+
+// States of services and real servers.
+const (
+	StateUp         = "up"
+	StateRising     = "rising" // slow start: a part of its weight
+	StateDown       = "down"   // checks fail
+	StateDraining   = "draining"
+	StateDrained    = "drained"
+	StateSorry      = "sorry" // of a service: its sorry server answers; of a real server: it is that one
+	StateQuorumLost = "quorum_lost"
+)
 
 // Conn is a session or a persistence template.
 type Conn struct {

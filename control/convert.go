@@ -2,8 +2,8 @@ package control
 
 import "ulvs/lvs"
 
-// ServiceOf describes a service of a snapshot, with the sessions of its real servers. Stats and
-// next hops are the director's to add; real servers are in the snapshot's order.
+// ServiceOf describes a service of a snapshot, with the sessions of its real servers, as if nothing but configuration
+// mattered. States, stats and next hops are the director's to add; real servers are in the snapshot's order.
 func ServiceOf(s *lvs.Service) Service {
 	out := Service{
 		Protocol:           lvs.ProtoName(s.Key.Proto),
@@ -13,6 +13,7 @@ func ServiceOf(s *lvs.Service) Service {
 		PersistenceSeconds: int64(s.Persistence.Seconds()),
 		PersistenceBits:    int(s.PersistBits),
 		OnePacket:          s.OnePacket,
+		State:              StateUp,
 		RealServers:        make([]RealServer, len(s.Destinations)),
 	}
 	if s.Key.Mark != 0 {
@@ -26,7 +27,7 @@ func ServiceOf(s *lvs.Service) Service {
 
 func realServerOf(d *lvs.Destination) RealServer {
 	r := RealServer{
-		Address: d.AddrPort(), Method: d.Method.String(), Weight: d.Weight,
+		Address: d.AddrPort(), Method: d.Method.String(), Weight: d.Weight, State: StateUp,
 		UpperThreshold: d.Upper, LowerThreshold: d.Lower,
 	}
 	if d.Method == lvs.MethodTUN {

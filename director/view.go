@@ -136,10 +136,12 @@ func (d *director) Services() []control.Service {
 			continue
 		}
 		out := control.ServiceOf(svc)
-		out.Stats = d.counters.services[svc.ID].show(d.counters.rawService(svc.ID)).Stats
+		counts := d.counters.services[svc.ID].show(d.counters.rawService(svc.ID))
+		out.Stats, out.Rates = counts.Stats, counts.Rates
 		for i := range svc.Destinations {
 			dest := &svc.Destinations[i]
-			out.RealServers[i].Stats = d.counters.dests[dest.ID].show(d.counters.rawDest(dest.ID)).Stats
+			counts := d.counters.dests[dest.ID].show(d.counters.rawDest(dest.ID))
+			out.RealServers[i].Stats, out.RealServers[i].Rates = counts.Stats, counts.Rates
 			out.RealServers[i].NextHop = d.nextHop(snap, dest.ID)
 		}
 		list = append(list, out)
