@@ -88,28 +88,30 @@ func NewEngine(o EngineOptions) *Engine {
 	}
 }
 
-// Apply makes services all that is watched. Checks that are the same as before keep their state and
-// their time. Initial states, and what the difference changes, are told before it returns.
-func (e *Engine) Apply(services []Service) {
+// Change watches the services in set from now on as they are there, and no longer those in removed. Checks
+// that are the same as before keep their state and their time. Initial states, and what the difference
+// changes, are told before it returns; of removed services nothing is.
+func (e *Engine) Change(set []Service, removed []lvs.ServiceKey) {
 	e.change(func(now time.Time) {
-		keep := make(map[lvs.ServiceKey]bool, len(services))
-		for i := range services {
-			keep[services[i].Key] = true
-			e.configure(now, &services[i])
+		for _, key := range removed {
+			e.drop(key)
 		}
-		for key := range e.machines {
-			if !keep[key] {
-				e.drop(key)
-			}
+		for i := range set {
+			e.configure(now, &set[i])
 		}
 	})
 }
 
-// Update is Apply for one service; the others stay.
-func (e *Engine) Update(s Service) { e.change(func(now time.Time) { e.configure(now, &s) }) }
-
-// Remove ends the checks of a service. Nothing is told.
-func (e *Engine) Remove(key lvs.ServiceKey) { e.change(func(time.Time) { e.drop(key) }) }
+// Retell tells the states of services once more, for somebody who may have forgotten.
+func (e *Engine) Retell(keys []lvs.ServiceKey) {
+	e.change(func(now time.Time) {
+		for _, key := range keys {
+			if m := e.machines[key]; m != nil {
+				e.acts = m.step(now, event{kind: evRetell}, e.acts)
+			}
+		}
+	})
+}
 
 // Suspend stops the checks of a service, or has them go on. States stay as they are.
 func (e *Engine) Suspend(key lvs.ServiceKey, suspend bool) {

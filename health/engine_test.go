@@ -104,7 +104,7 @@ func TestTheEngineTellsOfServersThatDieAndReturn(t *testing.T) {
 	e := f.start(t, 10)
 	servers := serversOf(3, quick())
 	victim := servers[1].Address
-	e.Apply([]Service{{Key: web(), Quorum: 3, Servers: servers}})
+	e.Change([]Service{{Key: web(), Quorum: 3, Servers: servers}}, nil)
 	testutil.Await(t, "three answers", func() bool { return f.count(victim) > 3 })
 	f.set(victim, true)
 	testutil.Await(t, "the end of a server", func() bool { return f.saw(ServerDown, victim) })
@@ -118,11 +118,11 @@ func TestTheEngineTellsOfServersThatDieAndReturn(t *testing.T) {
 	testutil.Await(t, "its return", func() bool { return f.saw(ServerUp, victim) && e.Status()[0].Quorum })
 }
 
-func TestInitialStatesAreToldBeforeApplyReturns(t *testing.T) {
+func TestInitialStatesAreToldBeforeChangeReturns(t *testing.T) {
 	f := newFarm()
 	e := NewEngine(EngineOptions{Ask: f.ask, Changed: f.changed})
 	alpha := tcp(Common{Alpha: Some(true)})
-	e.Apply([]Service{{Key: web(), Servers: serversOf(1, alpha)}})
+	e.Change([]Service{{Key: web(), Servers: serversOf(1, alpha)}}, nil)
 	if !f.saw(ServerDown, serversOf(1)[0].Address) || !f.saw(QuorumDown, netip.AddrPort{}) {
 		t.Errorf("told %+v", f.changes)
 	}
@@ -134,14 +134,13 @@ func TestReloadsKeepTheStateAndTheTimeOfChecks(t *testing.T) {
 	slow := tcp(Common{DelayLoop: Some(time.Hour), Warmup: Some(time.Duration(0))})
 	a := serversOf(1)[0].Address
 	f.set(a, true)
-	e.Apply([]Service{{Key: web(), Servers: serversOf(1, slow)}})
+	e.Change([]Service{{Key: web(), Servers: serversOf(1, slow)}}, nil)
 	testutil.Await(t, "the first answer", func() bool { return f.saw(ServerDown, a) })
 	since := e.Status()[0].Servers[0].Since
 	other := lvs.ServiceKey{Addr: web().Addr, Port: 81, Proto: lvs.ProtoTCP}
-	e.Apply([]Service{{Key: web(), Servers: serversOf(2, slow)}, {Key: other, Servers: serversOf(1, slow)}})
+	e.Change([]Service{{Key: web(), Servers: serversOf(2, slow)}, {Key: other, Servers: serversOf(1, slow)}}, nil)
 	testutil.Await(t, "the other service's answer", func() bool { return f.count(a) == 2 })
-	e.Update(Service{Key: web(), Servers: serversOf(1, slow)})
-	e.Remove(other)
+	e.Change([]Service{{Key: web(), Servers: serversOf(1, slow)}}, []lvs.ServiceKey{other})
 	status := e.Status()
 	if len(status) != 1 || status[0].Servers[0].Up || !status[0].Servers[0].Since.Equal(since) || f.count(a) != 2 {
 		t.Errorf("asked %d times, status %+v", f.count(a), status)
@@ -153,7 +152,7 @@ func TestProbesUnderWayAreBoundedAndDeadServersDelayNobody(t *testing.T) {
 	f.hang = make(chan struct{})
 	e := f.start(t, 8)
 	dead, alive := serversOf(20, quick()), serversOf(25, quick())[20:]
-	e.Apply([]Service{{Key: web(), Servers: append(dead, alive...)}})
+	e.Change([]Service{{Key: web(), Servers: append(dead, alive...)}}, nil)
 	last := alive[4].Address
 	testutil.Await(t, "first answers", func() bool { return f.count(last) > 0 && f.count(dead[19].Address) > 0 })
 	for _, s := range dead {
@@ -185,7 +184,7 @@ func TestASuspendedServiceIsNotAsked(t *testing.T) {
 	f := newFarm()
 	e := f.start(t, 4)
 	a := serversOf(1)[0].Address
-	e.Apply([]Service{{Key: web(), Servers: serversOf(1, quick())}})
+	e.Change([]Service{{Key: web(), Servers: serversOf(1, quick())}}, nil)
 	testutil.Await(t, "an answer", func() bool { return f.count(a) > 0 })
 	e.Suspend(web(), true)
 	testutil.Await(t, "the last answer", func() bool { return e.Load() == EngineStatus{Late: e.Load().Late} })
@@ -201,7 +200,7 @@ func TestACheckIsNotAskedTwiceAtOnce(t *testing.T) {
 	e := f.start(t, 4)
 	victim, other := serversOf(2)[0].Address, serversOf(2)[1].Address
 	f.set(victim, true)
-	e.Apply([]Service{{Key: web(), Servers: serversOf(2, quick())}})
+	e.Change([]Service{{Key: web(), Servers: serversOf(2, quick())}}, nil)
 	testutil.Await(t, "a question that hangs", func() bool { return f.count(victim) == 1 })
 	e.Suspend(web(), true)
 	e.Suspend(web(), false) // it is due again, and still under way
@@ -217,7 +216,7 @@ func TestACheckIsNotAskedTwiceAtOnce(t *testing.T) {
 func TestTheEndIsToldForOmega(t *testing.T) {
 	f := newFarm()
 	e := f.start(t, 4)
-	e.Apply([]Service{{Key: web(), Omega: true, Servers: serversOf(1, quick())}})
+	e.Change([]Service{{Key: web(), Omega: true, Servers: serversOf(1, quick())}}, nil)
 	e.Stop()
 	if a := serversOf(1)[0].Address; !f.saw(ServerDown, a) || !f.saw(QuorumDown, netip.AddrPort{}) {
 		t.Errorf("told %+v", f.changes)
@@ -230,7 +229,7 @@ func TestFailuresThatChangeNothingAreToldToThoseWhoAsk(t *testing.T) {
 	check := mustCheck(Spec{Kind: KindTCP, LogAllFailures: true, Common: every(time.Millisecond, 0, 1)})
 	a := serversOf(1)[0].Address
 	f.set(a, true)
-	e.Apply([]Service{{Key: web(), Servers: serversOf(1, check)}})
+	e.Change([]Service{{Key: web(), Servers: serversOf(1, check)}}, nil)
 	testutil.Await(t, "failures", func() bool {
 		f.mu.Lock()
 		defer f.mu.Unlock()
@@ -248,7 +247,7 @@ func TestAnIdleCheckHasNoGoroutineAndNoTimer(t *testing.T) {
 		key := lvs.ServiceKey{Addr: web().Addr, Port: uint16(i + 1), Proto: lvs.ProtoTCP}
 		services = append(services, Service{Key: key, Servers: serversOf(100, slow)})
 	}
-	e.Apply(services)
+	e.Change(services, nil)
 	if n := runtime.NumGoroutine() - before; n > 2 || e.Load().Checks < 9900 {
 		t.Errorf("%d goroutines more for %d checks", n, e.Load().Checks)
 	}

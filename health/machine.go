@@ -3,6 +3,7 @@ package health
 import (
 	"math"
 	"net/netip"
+	"slices"
 	"time"
 
 	"ulvs/lvs"
@@ -48,8 +49,9 @@ type Change struct {
 	Reason  Reason         // of a server that is down
 	Detail  string
 	Weight  int32 // of the server, with what checks add; of a quorum, the live servers' sum, at most MaxInt32
-	// Initial is the state that something begins with, before any answer: nobody's script has to know.
-	Initial bool
+	Dynamic bool  // checks add to the weight
+	Initial bool  // the state that something begins with, before any answer
+	Again   bool  // told once more: nothing became different
 }
 
 // The reasons of changes that no check decided.
@@ -117,7 +119,8 @@ const (
 	evConfigure                  // service is the configuration from now on
 	evSuspend                    // ask nothing, judge nothing
 	evResume
-	evStop // the director ends
+	evRetell // tell all states
+	evStop   // the director ends
 )
 
 type event struct {
@@ -150,6 +153,8 @@ func (m *machine) step(now time.Time, ev event, acts []action) []action {
 	case evResume:
 		m.suspended = false
 		m.each(func(c *checker) { acts = append(acts, m.first(now, c)) })
+	case evRetell:
+		return m.retell(now, acts)
 	case evStop:
 		return m.stop(now, acts)
 	}
@@ -258,11 +263,18 @@ func (c *checker) warn(now time.Time, r *Result, acts []action) []action {
 }
 
 func (s *server) change(kind ChangeKind, now time.Time, c *checker) Change {
-	change := Change{Kind: kind, Time: now, Service: s.machine.Key, Server: s.Address, Weight: s.weight}
+	change := Change{
+		Kind: kind, Time: now, Service: s.machine.Key, Server: s.Address, Weight: s.weight, Dynamic: s.dynamic(),
+	}
 	if c != nil {
 		change.Check = c.describe()
 	}
 	return change
+}
+
+// dynamic reports whether checks add to the weight.
+func (s *server) dynamic() bool {
+	return slices.ContainsFunc(s.checkers, func(c *checker) bool { return c.dynamic })
 }
 
 // weigh computes the weight: the configured one, and what each dynamic check adds to it.
@@ -331,13 +343,45 @@ func (m *machine) settle(now time.Time, initial bool, acts []action) []action {
 		return acts
 	}
 	m.quorum = has
+	change := m.change(now)
+	change.Initial = initial
+	if initial && m.unchecked() {
+		change.Reason = ReasonUnchecked
+	}
+	return append(acts, action{change: change})
+}
+
+// change is the state of the quorum.
+func (m *machine) change(now time.Time) Change {
 	kind := QuorumDown
-	if has {
+	if m.quorum {
 		kind = QuorumUp
 	}
-	return append(acts, action{change: Change{
-		Kind: kind, Time: now, Service: m.Key, Weight: int32(min(sum, math.MaxInt32)), Initial: initial,
-	}})
+	return Change{Kind: kind, Time: now, Service: m.Key, Weight: int32(min(m.sum(), math.MaxInt32))}
+}
+
+// unchecked reports whether a server waits for its first answer.
+func (m *machine) unchecked() (found bool) {
+	m.each(func(c *checker) { found = found || !c.up && !c.known })
+	return found
+}
+
+// retell tells all states once more.
+func (m *machine) retell(now time.Time, acts []action) []action {
+	again := func(c Change) {
+		c.Again = true
+		acts = append(acts, action{change: c})
+	}
+	for _, s := range m.servers {
+		again(s.change(WeightChanged, now, nil))
+		if why := s.why; !s.up {
+			again(why)
+			continue
+		}
+		again(s.change(ServerUp, now, nil))
+	}
+	again(m.change(now))
+	return acts
 }
 
 // stop tells, where omega asks for it, that everything goes down.

@@ -58,6 +58,9 @@ func words(c Change) string {
 	if c.Initial {
 		w += " (initial)"
 	}
+	if c.Again {
+		w += " (again)"
+	}
 	return w
 }
 
@@ -155,7 +158,7 @@ func TestAlphaIsDownUntilAllItsChecksSucceed(t *testing.T) {
 	alpha := Common{Alpha: Some(true)}
 	ping := mustCheck(Spec{Kind: KindPing, Common: alpha})
 	st := newStage(t, Service{Key: web(), Servers: serversOf(1, tcp(alpha), ping)})
-	st.expect("server_down 1: not checked yet (initial)", "quorum_down (initial)")
+	st.expect("server_down 1: not checked yet (initial)", "quorum_down: not checked yet (initial)")
 	st.answer(0, 0, no())
 	st.answer(0, 1, yes())
 	st.expect()
@@ -339,6 +342,15 @@ func TestASuspendedServiceIsNeitherAskedNorJudged(t *testing.T) {
 	if len(st.asks) != 2 {
 		t.Errorf("%d are asked", len(st.asks))
 	}
+}
+
+func TestStatesAreToldAgain(t *testing.T) {
+	st := newStage(t, Service{Key: web(), Servers: serversOf(2, tcp(Common{}))})
+	st.answer(0, 0, no())
+	st.log = nil
+	st.step(event{kind: evRetell})
+	st.expect("weight 1 = 1 (again)", "server_down 1: connection refused (again)", "weight 2 = 1 (again)",
+		"server_up 2 (again)", "quorum_up (again)")
 }
 
 func TestOmegaTellsOfTheEnd(t *testing.T) {
