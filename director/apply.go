@@ -82,6 +82,7 @@ func (n *Node) apply(services []lvs.Service, all bool) error {
 		return err
 	}
 	before := n.built
+	n.tellConfigured(&d, services)
 	n.services, n.built = services, built
 	n.prune(&d)
 	clear(n.dirty)
@@ -93,6 +94,19 @@ func (n *Node) apply(services []lvs.Service, all bool) error {
 		n.publishChange(before)
 	}
 	return nil
+}
+
+// tellConfigured tells which services are configured in another way, and not only in another condition.
+func (n *Node) tellConfigured(d *difference, services []lvs.Service) {
+	same := len(services) == len(n.services) && (len(services) == 0 || &services[0] == &n.services[0])
+	if n.opt.Configured == nil || same || len(d.changed)+len(d.removed) == 0 {
+		return
+	}
+	keys := slices.Clone(d.removed)
+	for _, i := range d.changed {
+		keys = append(keys, services[i].Key)
+	}
+	n.opt.Configured(keys)
 }
 
 // fate is what becomes of the sessions of a real server that goes: what the kernel does about it when somebody

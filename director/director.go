@@ -22,6 +22,7 @@ import (
 	"ulvs/dataplane"
 	"ulvs/dataplane/afxdp"
 	"ulvs/events"
+	"ulvs/health"
 	"ulvs/route"
 )
 
@@ -56,6 +57,7 @@ type director struct {
 	*Node
 	journal  *events.Journal // also the Node's
 	sight    *sight
+	checks   *checks
 	table    *conntrack.Table
 	routes   *route.Watcher
 	steering *afxdp.Steering
@@ -92,6 +94,7 @@ func Run(ctx context.Context, opt Options) (err error) {
 	defer stopLog()
 	d.openSight()
 	defer d.closeSight()
+	d.checks = newChecks(d.journal, d.log, health.SplitDialer{Path: directDialer{}, Address: health.AddressDialer{}})
 	listener, err := control.Listen(opt.Config.Node.ControlSocket)
 	if err != nil {
 		return err
@@ -102,6 +105,7 @@ func Run(ctx context.Context, opt Options) (err error) {
 	if err := d.open(); err != nil {
 		return err
 	}
+	defer d.startChecks()()
 	go func() {
 		if err := server.Serve(listener); err != nil {
 			d.log.Error("control socket failed", "err", err)
@@ -156,13 +160,19 @@ func (d *director) openNode() (err error) {
 	d.Node, err = NewNode(NodeOptions{
 		Table: d.table, Network: d.network, Timeouts: d.opt.Config.Timeouts, Published: d.published, Journal: d.journal,
 		KernelVIPs: d.opt.Config.Node.VIPMode == config.VIPNetlink, Later: func() { wakeUp(d.touched) },
-		Expire: func() { wakeUp(d.expire) },
+		Expire:     func() { wakeUp(d.expire) },
+		Configured: d.checks.configured,
 	})
 	if err != nil {
 		return err
 	}
-	_, err = d.loadAll(d.opt.Config)
-	return err
+	d.checks.node = d.Node
+	if _, err = d.loadAll(d.opt.Config); err != nil {
+		return err
+	}
+	d.checks.follow() // what begins down is down before the first packet
+	d.Flush()
+	return nil
 }
 
 // published follows a new snapshot: what is steered to us, and workers that sleep although

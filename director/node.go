@@ -48,6 +48,9 @@ type NodeOptions struct {
 	Later func()
 	// Expire is called with the Node locked when sessions are to end: have somebody call EndSessions. May be nil.
 	Expire func()
+	// Configured is called with the Node locked when services are configured in another way: these, or, with
+	// none, what the file says of their health. It must not call back. May be nil.
+	Configured func(keys []lvs.ServiceKey)
 	// Now is the clock of slow starts. Nil: the system's.
 	Now func() time.Time
 }

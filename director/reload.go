@@ -44,8 +44,12 @@ func (n *Node) load(next config.State, marks []config.Mark) error {
 	err := n.apply(next.Services, !slices.Equal(marks, oldMarks))
 	if err != nil {
 		n.timeouts, n.setSeconds, n.settings, n.fileMarks, n.care = timeouts, seconds, settings, oldMarks, care
+		return err
 	}
-	return err
+	if n.opt.Configured != nil {
+		n.opt.Configured(nil)
+	}
+	return nil
 }
 
 func wholeSeconds(t config.Timeouts) (seconds [3]int) {

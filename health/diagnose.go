@@ -25,7 +25,7 @@ func (p *Prober) diagnose(ctx context.Context, q *Probe, path Result) Result {
 	ctx, cancel := context.WithTimeout(ctx, diagnosisTime)
 	defer cancel()
 	direct := *q
-	direct.Target = q.Target.direct()
+	direct.Target = q.Target.Direct()
 	r := p.ask(ctx, &direct)
 	switch {
 	case r.Reason == ReasonLocal:

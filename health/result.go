@@ -44,11 +44,27 @@ const MaxDetail = 200
 
 // Words returns reason and detail as one line.
 func (r *Result) Words() string {
-	switch {
-	case r.OK:
+	if r.OK {
 		return "ok"
-	case r.Detail == "":
-		return string(r.Reason)
 	}
-	return string(r.Reason) + ": " + r.Detail
+	return join(string(r.Reason), r.Detail)
+}
+
+// Words returns why, and by which check, as one line.
+func (c *Change) Words() string {
+	words := join(string(c.Reason), c.Detail)
+	if c.Check == "" {
+		return words
+	}
+	if words == "" {
+		return c.Check
+	}
+	return words + " (" + c.Check + ")"
+}
+
+func join(reason, detail string) string {
+	if reason == "" || detail == "" {
+		return reason + detail
+	}
+	return reason + ": " + detail
 }

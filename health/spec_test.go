@@ -92,7 +92,7 @@ func TestATargetIsTheVIPOnThePathAndTheServerOtherwise(t *testing.T) {
 		if got.Address.String() != c.address || got.Server.String() != c.server {
 			t.Errorf("%s: to %s by %s, want %s by %s", c.name, got.Address, got.Server, c.address, c.server)
 		}
-		if d := got.direct(); got.Via == ViaPath && (d.Address != got.Server || d.Via != ViaAddress) {
+		if d := got.Direct(); got.Via == ViaPath && (d.Address != got.Server || d.Via != ViaAddress) {
 			t.Errorf("%s: the diagnosis goes to %s", c.name, d.Address)
 		}
 	}

@@ -45,8 +45,8 @@ func TargetOf(s *Spec, service lvs.ServiceKey, real netip.AddrPort, method lvs.M
 	return t
 }
 
-// direct returns the same check by the real server's own address: the diagnosis of a path.
-func (t Target) direct() Target {
+// Direct returns the same target by the real server's own address: the diagnosis of a path.
+func (t Target) Direct() Target {
 	t.Via, t.Address, t.Server = ViaAddress, t.Server, netip.AddrPort{}
 	return t
 }
