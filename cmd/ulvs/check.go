@@ -22,7 +22,7 @@ func (a *app) checkCommand() *cobra.Command {
 		RunE: func(_ *cobra.Command, args []string) error {
 			c, err := config.Load(args[0], machine(offline))
 			if err != nil {
-				return a.checkFailure(err)
+				return a.checkFailure(hintImport(args[0], err))
 			}
 			plan := planOf(c)
 			if a.json {

@@ -81,6 +81,7 @@ func (a *app) commands() []*cobra.Command {
 	return []*cobra.Command{
 		a.runCommand(),
 		a.checkCommand(),
+		a.importCommand(),
 		a.statusCommand(),
 		a.servicesCommand(),
 		a.connsCommand(),

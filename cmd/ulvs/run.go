@@ -67,7 +67,7 @@ func newLog(w io.Writer, level string, asJSON bool) (*slog.Logger, error) {
 func (a *app) runFile(ctx context.Context, path string, log *slog.Logger) error {
 	c, err := config.Load(path, machine(false))
 	if err != nil {
-		return configFailure(err)
+		return configFailure(hintImport(path, err))
 	}
 	if path, err = filepath.Abs(path); err != nil {
 		return fmt.Errorf("find the configuration again: %w", err)
