@@ -16,7 +16,7 @@ const maxRounds = 1000
 func (m *mapper) accept() (text string, c *config.Config, err error) {
 	for range maxRounds {
 		text = m.doc.render()
-		c, err = config.Parse("ulvs.toml", []byte(text), config.Options{})
+		c, err = m.judge([]byte(text))
 		var list config.ErrorList
 		if !errors.As(err, &list) {
 			return text, c, err
@@ -24,7 +24,7 @@ func (m *mapper) accept() (text string, c *config.Config, err error) {
 		changed, at := false, map[string]*table{}
 		m.doc.paths(at)
 		for _, e := range list {
-			e.Msg = strings.TrimSuffix(e.Msg, "; remove it")
+			e.Msg = plainer(e.Msg)
 			changed = m.refuse(e, at) || changed
 		}
 		if !changed {
@@ -32,6 +32,20 @@ func (m *mapper) accept() (text string, c *config.Config, err error) {
 		}
 	}
 	return text, nil, fmt.Errorf("the result cannot be read after %d repairs: %w", maxRounds, err)
+}
+
+// parse is the judge: config itself.
+func parse(text []byte) (*config.Config, error) {
+	return config.Parse("ulvs.toml", text, config.Options{})
+}
+
+// plainer words a complaint for somebody who did not write the key.
+func plainer(msg string) string {
+	if strings.HasPrefix(msg, "unknown key") || strings.HasPrefix(msg, "not supported by this version yet") {
+		return "this version of ulvs has no such key"
+	}
+	msg, _, _ = strings.Cut(msg, "; the first one is on line") // of the result, which nobody has yet
+	return msg
 }
 
 // identity tells keys without which their table means nothing.

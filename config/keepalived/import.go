@@ -38,6 +38,9 @@ func Import(path string, opt Options) (*Result, error) {
 	if opt.expanded > 0 {
 		m.limit = opt.expanded
 	}
+	if opt.judge != nil {
+		m.judge = opt.judge
+	}
 	m.all(r.tree.root.block)
 	text, c, err := m.accept()
 	if err != nil {
@@ -69,7 +72,7 @@ func allRules() ruleSets {
 }
 
 func newMapper(path string, findings []Finding) *mapper {
-	m := &mapper{doc: &table{}, findings: findings, limit: maxExpanded, once: map[string]int{}, groups: map[string]*stmt{},
+	m := &mapper{judge: parse, doc: &table{}, findings: findings, limit: maxExpanded, once: map[string]int{}, groups: map[string]*stmt{},
 		files: map[string]string{}, ports: map[*table]string{}, sets: allRules()}
 	m.doc.lead = []string{
 		"Made by ulvs import of " + path + ".",

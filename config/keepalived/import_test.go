@@ -29,9 +29,12 @@ func inputs(t *testing.T) []string {
 	return files
 }
 
+// The golden files show all that is mapped, whatever this version's config takes of it.
 func TestEachFileBecomesItsGoldenFiles(t *testing.T) {
+	opt := options()
+	opt.judge = func([]byte) (*config.Config, error) { return &config.Config{}, nil }
 	for _, file := range inputs(t) {
-		r, err := Import(file, options())
+		r, err := Import(file, opt)
 		if err != nil {
 			t.Errorf("%s: %v", file, err)
 			continue
@@ -139,6 +142,41 @@ func TestEveryWordIsUsedWhenTheMappingIsDone(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+func TestWhatConfigRefusesIsCommentedOutInItsOwnWords(t *testing.T) {
+	r, err := Import("f", text2options(`virtual_server 192.0.2.1 80 {
+    lb_algo quickest
+    lb_kind DR
+    real_server 192.0.2.1 80 { weight 1 }
+    real_server 192.0.2.2 80 { weight -1 }
+}
+virtual_server 192.0.2.1 80 { lb_kind DR }
+virtual_server 127.0.0.1 80 { lb_kind DR }
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, f := range r.Findings {
+		if f.Kind == Refused {
+			got = append(got, f.String())
+		}
+	}
+	for i, want := range []string{
+		"f:2:5: lb_algo: refused: service.scheduler is commented out: unknown scheduler",
+		"f:4:5: real_server: refused: service.real_server is commented out: 192.0.2.1 is the VIP itself",
+		"f:5:32: weight: refused: service.real_server.weight is commented out: -1 is out of range",
+		"f:7:1: virtual_server: refused: service is commented out: service tcp 192.0.2.1:80 is given twice",
+		"f:8:1: virtual_server: refused: service is commented out: 127.0.0.1 is a loopback address",
+	} {
+		if i >= len(got) || !strings.HasPrefix(got[i], want) {
+			t.Errorf("findings\n%s\nwant %d to begin with %q", strings.Join(got, "\n"), i, want)
+		}
+	}
+	if n := len(r.Config.Services()); n != 1 {
+		t.Errorf("%d services are left, want 1", n)
 	}
 }
 

@@ -3,6 +3,8 @@ package keepalived
 import (
 	"fmt"
 	"strings"
+
+	"ulvs/config"
 )
 
 // rule is what becomes of one word of keepalived. The tables of rules are also those of docs/keepalived.md.
@@ -31,6 +33,7 @@ func index(lists ...[]rule) rules {
 
 // mapper turns statements into the tables of a document.
 type mapper struct {
+	judge    func(text []byte) (*config.Config, error)
 	doc      *table
 	node     *table
 	findings []Finding

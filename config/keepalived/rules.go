@@ -264,8 +264,3 @@ func urlRules() []rule {
 		{"tls_compliant", "", nil, "ulvs's TLS always is"},
 	}
 }
-
-// groupEntryRules are the words of virtual_server_group that are no addresses.
-func groupEntryRules() []rule {
-	return []rule{{"fwmark", "service.mark", mapNothing, ""}}
-}

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"ulvs/config"
 )
 
 // Limits of what one import reads. A file that needs more is no configuration but a mistake, or an attack.
@@ -29,7 +31,8 @@ type Options struct {
 	// Glob returns the files that match a shell pattern, sorted. Nil: includes are reported, not read.
 	Glob func(pattern string) ([]string, error)
 
-	expanded int // a limit below maxExpanded, for fuzzing
+	expanded int                                       // a limit below maxExpanded, for fuzzing
+	judge    func(text []byte) (*config.Config, error) // in place of config, for tests
 }
 
 // reader hands the lines of a file, and of those it includes, to a tree.

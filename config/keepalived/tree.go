@@ -24,9 +24,6 @@ func (s *stmt) at() Pos { return s.words[0].at }
 
 func (s *stmt) name() string { return s.words[0].text }
 
-// args are the words behind the keyword.
-func (s *stmt) args() []word { return s.words[1:] }
-
 // arg returns argument i, counted from 1, and marks it as used; empty if there is none.
 func (s *stmt) arg(i int) string {
 	if i >= len(s.words) {
