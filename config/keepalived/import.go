@@ -53,7 +53,7 @@ func Import(path string, opt Options) (*Result, error) {
 type ruleSets struct {
 	top, global, instance, syncGroup, script, trackFile, trackProcess rules
 	server, real, url                                                 rules
-	checks                                                            map[string]rules  // by keepalived's name of a checker
+	checks                                                            map[string]rules  // by name of a checker
 	kinds                                                             map[string]string // type by that name
 }
 
@@ -72,7 +72,8 @@ func allRules() ruleSets {
 }
 
 func newMapper(path string, findings []Finding) *mapper {
-	m := &mapper{judge: parse, doc: &table{}, findings: findings, limit: maxExpanded, once: map[string]int{}, groups: map[string]*stmt{},
+	m := &mapper{judge: parse, doc: &table{}, findings: findings, limit: maxExpanded,
+		once: map[string]int{}, groups: map[string]*stmt{},
 		files: map[string]string{}, ports: map[*table]string{}, sets: allRules()}
 	m.doc.lead = []string{
 		"Made by ulvs import of " + path + ".",

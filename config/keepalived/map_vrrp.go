@@ -103,7 +103,8 @@ func mapVIPs(m *mapper, t *table, s *stmt, r *rule) {
 
 func (m *mapper) onInterface(t *table, s *stmt, word, value string) {
 	if word != "dev" {
-		m.tellOnce(Finding{Pos: s.at(), Kind: Note, Word: s.name(), Text: word + " means nothing for a VIP that is on no interface"})
+		m.tellOnce(Finding{Pos: s.at(), Kind: Note, Word: s.name(),
+			Text: word + " means nothing for a VIP that is on no interface"})
 		return
 	}
 	m.nic(value)

@@ -160,7 +160,8 @@ func (m *mapper) sweep(t *table, s *stmt) {
 		if i == 0 {
 			what = s.source()
 		}
-		m.tell(Finding{Pos: s.words[i].at, Kind: Unmapped, Word: s.name(), Text: fmt.Sprintf("ulvs has nothing for %q", what)})
+		m.tell(Finding{Pos: s.words[i].at, Kind: Unmapped, Word: s.name(),
+			Text: fmt.Sprintf("ulvs has nothing for %q", what)})
 		m.say(t, "%s:%d: %s: not mapped: %s", s.at().File, s.at().Line, s.name(), what)
 	}
 	for _, in := range s.block {
@@ -172,8 +173,8 @@ func (m *mapper) sweep(t *table, s *stmt) {
 func (m *mapper) set(t *table, s *stmt, key, value string) *entry {
 	s.used[0] = true
 	if old := t.get(key); old != nil {
-		m.tell(Finding{Pos: s.at(), Kind: Note, Word: s.name(), Text: fmt.Sprintf("given twice; this one holds, not that of line %d",
-			old.at.Line)})
+		m.tell(Finding{Pos: s.at(), Kind: Note, Word: s.name(),
+			Text: fmt.Sprintf("given twice; this one holds, not that of line %d", old.at.Line)})
 		old.value, old.at, old.word = value, s.at(), s.name()
 		return old
 	}
