@@ -76,7 +76,8 @@ func TestImportOfABrokenFileFailsAndSaysWhere(t *testing.T) {
 	if !strings.Contains(out, "192.0.2.10:80") {
 		t.Errorf("what was understood is not written:\n%s", out)
 	}
-	if code, _, errOut := command(t, "import", in+".gone"); code != exitFailed || !strings.Contains(errOut, "no such file") {
+	code, _, errOut = command(t, "import", in+".gone")
+	if code != exitFailed || !strings.Contains(errOut, "no such file") {
 		t.Errorf("no file: code %d, messages\n%s", code, errOut)
 	}
 }

@@ -16,9 +16,11 @@ func (r *reader) process(l line, depth int) error {
 		return fmt.Errorf("%s: %w: the lines of definitions and sequences take more than %d MiB",
 			l.at, errTooMuch, MaxExpandedBytes>>20)
 	case len(l.code) > maxLineBytes:
-		return fmt.Errorf("%s: %w: the line has more than %d KiB, substitutions included", l.at, errTooMuch, maxLineBytes>>10)
+		return fmt.Errorf("%s: %w: the line has more than %d KiB, substitutions included",
+			l.at, errTooMuch, maxLineBytes>>10)
 	case depth > maxExpansion:
-		r.tell(Broken, l.at, strings.TrimSpace(l.code), "expected definitions within each other at most %d deep", maxExpansion)
+		r.tell(Broken, l.at, strings.TrimSpace(l.code), "expected definitions within each other at most %d deep",
+			maxExpansion)
 		return nil
 	}
 	if !r.wanted(&l) {
