@@ -17,6 +17,8 @@
 //	POST /v1/reload                   a Reloaded
 //	GET /v1/running                   a Running
 //	POST /v1/saved
+//	GET /v1/vrrp
+//	POST /v1/vrrp/release             a ReleaseRequest
 //	GET /metrics                      Prometheus' text format
 //	GET /v1/events?kind=&service=&after=&limit=&follow=   server-sent events; follow=0: a list
 package control

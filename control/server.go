@@ -75,6 +75,7 @@ func (s *Server) Handler() http.Handler {
 	s.routeReload(mux)
 	s.routeEvents(mux)
 	s.routeMetrics(mux)
+	s.routeVRRP(mux)
 	mux.HandleFunc("/", s.unknownPath)
 	return http.MaxBytesHandler(mux, maxRequestBytes)
 }
@@ -154,8 +155,8 @@ func (s *Server) onlyMethod(method string) http.HandlerFunc {
 func (s *Server) unknownPath(w http.ResponseWriter, r *http.Request) {
 	s.refuse(w, http.StatusNotFound,
 		fmt.Errorf("nothing at %.100q; there is /v1/status, /v1/services, /v1/conns, /v1/ipvs/listing, "+
-			"/v1/ipvs/conns, /v1/ipvs/edit, /v1/settings, /v1/reload, /v1/running, /v1/saved, /v1/events and "+
-			"/metrics", r.URL.Path))
+			"/v1/ipvs/conns, /v1/ipvs/edit, /v1/settings, /v1/reload, /v1/running, /v1/saved, /v1/events, "+
+			"/v1/vrrp, /v1/vrrp/release and /metrics", r.URL.Path))
 }
 
 // failure is the JSON of every answer that is not 200.

@@ -119,14 +119,22 @@ func (n *Node) held() []netip.Addr {
 	if n.opt.KernelVIPs {
 		return n.opt.Addresses
 	}
-	return append(n.vips(), n.opt.Addresses...)
+	return append(n.heldVIPs(HoldAnswers), n.opt.Addresses...)
+}
+
+// steered returns the addresses whose packets are ours.
+func (n *Node) steered() []netip.Addr {
+	if n.opt.KernelVIPs {
+		return n.opt.Addresses
+	}
+	return append(n.heldVIPs(HoldLinger), n.opt.Addresses...)
 }
 
 // rules are what the XDP program steers to us.
 func (n *Node) rules() afxdp.Rules {
-	r := afxdp.Rules{VIPs: n.held(), Locals: n.network.Locals()}
+	r := afxdp.Rules{VIPs: n.steered(), Locals: n.network.Locals()}
 	for i := range n.services {
-		if k := n.services[i].Key; k.Mark == 0 {
+		if k := n.services[i].Key; k.Mark == 0 && n.own.of(k.Addr) != HoldNone {
 			r.Services = append(r.Services, afxdp.Rule{Addr: k.Addr, Port: k.Port, Proto: k.Proto})
 		}
 	}

@@ -77,6 +77,8 @@ type director struct {
 	attach  []*afxdp.Attachment
 	added   []addedVIP
 
+	takeover *takeover // nil without [[vrrp]]
+
 	missing []string // interfaces that the journal said are gone; the loop's
 }
 
@@ -141,6 +143,9 @@ func (d *director) open() error {
 	if err := d.openNode(); err != nil {
 		return err
 	}
+	if err := d.openTakeover(); err != nil {
+		return err
+	}
 	if err := d.addVIPs(); err != nil {
 		return err
 	}
@@ -151,6 +156,7 @@ func (d *director) open() error {
 	if missing := missingPorts(node.Interfaces, d.network.ports); len(missing) > 0 {
 		return fmt.Errorf("interface %s is gone", missing[0])
 	}
+	d.startTakeover()
 	return nil
 }
 
@@ -213,7 +219,7 @@ func wakeUp(c chan struct{}) {
 
 // close undoes open, whatever of it was done.
 func (d *director) close() error {
-	errs := []error{d.stopIO(), d.removeVIPs()}
+	errs := []error{d.takeover.close(), d.stopIO(), d.removeVIPs()}
 	if d.steering != nil {
 		errs = append(errs, d.steering.Close())
 	}
@@ -263,6 +269,9 @@ func (d *director) loop(ctx context.Context) error {
 // kernelChanged brings the workers up to date with links, routes and neighbours.
 func (d *director) kernelChanged(c route.Change) {
 	state := d.routes.State()
+	if c.Links {
+		d.takeover.links(state)
+	}
 	if c.Links && d.portsMoved(state) {
 		d.restartIO()
 		return

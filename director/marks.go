@@ -48,7 +48,7 @@ func (n *Node) markSteering() (rules []afxdp.Rule) {
 		if m.Ports[0] == m.Ports[1] {
 			r.Port = m.Ports[0]
 		}
-		if !seen[r] {
+		if !seen[r] && n.own.of(r.Addr) != HoldNone {
 			seen[r] = true
 			rules = append(rules, r)
 		}

@@ -45,7 +45,32 @@ func (d *director) addVIPs() error {
 func (d *director) lockedVIPs() []netip.Addr {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	return d.vips()
+	return d.heldVIPs(HoldAnswers)
+}
+
+// dropStaleVIPs takes the takeover's VIPs off the interfaces in vip_mode netlink: a director that was killed left
+// them there, and would go on answering for them beside the one that took over.
+func (d *director) dropStaleVIPs() error {
+	if d.opt.Config.Node.VIPMode != config.VIPNetlink {
+		return nil
+	}
+	var errs []error
+	for u := range d.takeover.units {
+		for _, vip := range d.VIPsOf(u) {
+			link, err := d.linkFor(vip)
+			if err != nil {
+				errs = append(errs, err)
+				continue
+			}
+			switch err := netlink.AddrDel(link, hostAddr(vip)); {
+			case err == nil:
+				d.log.Warn("removed a VIP that an earlier director left", "vip", vip, "interface", link.Attrs().Name)
+			case !errors.Is(err, unix.EADDRNOTAVAIL):
+				errs = append(errs, fmt.Errorf("remove %s from %s: %w", vip, link.Attrs().Name, err))
+			}
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // followServices brings what the kernel holds for us up to date: VIPs and neighbours.

@@ -37,6 +37,7 @@ const (
 	WorkersRestarted    Kind = "workers_restarted"
 	VRRPTransition      Kind = "vrrp_transition"
 	OwnerConflict       Kind = "owner_conflict"
+	VRRPAlarm           Kind = "vrrp_alarm"
 	PeerJoined          Kind = "peer_joined"
 	PeerLeft            Kind = "peer_left"
 	SyncReady           Kind = "sync_ready"
@@ -77,6 +78,7 @@ var Infos = []Info{
 	{InterfaceReturned, slog.LevelInfo, "an interface is in service again"},
 	{WorkersRestarted, slog.LevelWarn, "packet I/O was opened anew; reason: why. Sessions stay"},
 	{VRRPTransition, slog.LevelWarn, "a VRRP instance changed its state"},
+	{VRRPAlarm, slog.LevelError, "something is wrong about the takeover; reason: what"},
 	{OwnerConflict, slog.LevelError, "two directors hold one VIP"},
 	{PeerJoined, slog.LevelInfo, "a director joined"},
 	{PeerLeft, slog.LevelWarn, "a director left or does not answer"},

@@ -86,6 +86,7 @@ func (a *app) commands() []*cobra.Command {
 		a.servicesCommand(),
 		a.connsCommand(),
 		a.eventsCommand(),
+		a.vrrpCommand(),
 		a.ipvsadmCommand(),
 		a.procCommand(),
 		a.setCommand(),
