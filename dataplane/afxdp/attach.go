@@ -162,11 +162,12 @@ type SteerStats struct {
 	ICMP      uint64 // errors about our packets
 	VIP       uint64 // to addresses held in userspace
 	Neighbour uint64 // ARP, NS and NA for those
+	Probe     uint64 // answers to health checks down the real path
 }
 
 // Stats sums the program's counters over the CPUs.
 func (a *Attachment) Stats() (SteerStats, error) {
-	var n [9]uint64
+	var n [10]uint64
 	for i := range n {
 		var perCPU []uint64
 		if err := a.objs.Counters.Lookup(uint32(i), &perCPU); err != nil {
@@ -178,6 +179,6 @@ func (a *Attachment) Stats() (SteerStats, error) {
 	}
 	return SteerStats{
 		Passed: n[0], Service: n[1], Reply: n[2], Fragment: n[3], ICMP: n[4],
-		VIP: n[5], Neighbour: n[6], Seen: n[7], NoSocket: n[8],
+		VIP: n[5], Neighbour: n[6], Probe: n[7], Seen: n[8], NoSocket: n[9],
 	}, nil
 }

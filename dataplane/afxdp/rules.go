@@ -1,6 +1,7 @@
 package afxdp
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 )
@@ -31,6 +32,17 @@ type Rules struct {
 	// Locals are this host's own addresses: what real servers send to them
 	// (health checks) is the kernel's, service or not.
 	Locals []netip.Addr
+	// Probes are the addresses of health checks down the real path. Their answers are ours, to the
+	// ports of SteeringOptions.ProbePorts, and so are errors about them.
+	Probes Probes
+}
+
+// Probes are the ends of health checks that the data plane sends. DR's and TUN's go from one of Sources to one of
+// VIPs, NAT's from one of VIPs to one of Reals.
+type Probes struct {
+	Sources []netip.Addr // of this host
+	VIPs    []netip.Addr
+	Reals   []netip.Addr // NAT real servers
 }
 
 // Bits of an address; steer.c has the same list.
@@ -41,6 +53,9 @@ const (
 	flagServiceAll
 	flagReply
 	flagReplyAll
+	flagProbeSource
+	flagProbeVIP
+	flagProbeReal
 )
 
 // Kinds of rules; steer.c has the same list.
@@ -86,6 +101,11 @@ func compile(r Rules) (ruleMaps, error) {
 	}
 	if err := m.flag(r.Locals, flagLocal); err != nil {
 		return m, fmt.Errorf("local addresses: %w", err)
+	}
+	err := errors.Join(m.flag(r.Probes.Sources, flagProbeSource), m.flag(r.Probes.VIPs, flagProbeVIP),
+		m.flag(r.Probes.Reals, flagProbeReal))
+	if err != nil {
+		return m, fmt.Errorf("health checks: %w", err)
 	}
 	return m, nil
 }

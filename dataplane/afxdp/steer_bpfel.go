@@ -35,6 +35,8 @@ const (
 	steerMapRules      = "rules"
 	steerMapXsks       = "xsks"
 	steerProgUlvsSteer = "ulvs_steer"
+	steerVarProbeFirst = "probe_first"
+	steerVarProbeLast  = "probe_last"
 )
 
 // loadSteer returns the embedded CollectionSpec for steer.
@@ -96,6 +98,8 @@ type steerMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type steerVariableSpecs struct {
+	ProbeFirst *ebpf.VariableSpec `ebpf:"probe_first"`
+	ProbeLast  *ebpf.VariableSpec `ebpf:"probe_last"`
 }
 
 // steerObjects contains all objects after they have been loaded into the kernel.
@@ -137,6 +141,8 @@ func (m *steerMaps) Close() error {
 //
 // It can be passed to loadSteerObjects or ebpf.CollectionSpec.LoadAndAssign.
 type steerVariables struct {
+	ProbeFirst *ebpf.Variable `ebpf:"probe_first"`
+	ProbeLast  *ebpf.Variable `ebpf:"probe_last"`
 }
 
 // steerPrograms contains all programs after they have been loaded into the kernel.

@@ -33,7 +33,7 @@ func TestSteeringTakesWhatIsOursAndPassesTheRest(t *testing.T) {
 		t.Fatal(err)
 	}
 	total := 0
-	for _, cases := range [][]steerCase{cases4(), casesICMP4(), casesLink(), cases6()} {
+	for _, cases := range [][]steerCase{cases4(), casesICMP4(), casesProbe(), casesLink(), cases6()} {
 		for _, c := range cases {
 			total++
 			got, ret := decision(t, a, c.in)
@@ -51,7 +51,7 @@ func TestSteeringTakesWhatIsOursAndPassesTheRest(t *testing.T) {
 
 func TestSteeringWithoutRulesPassesEverything(t *testing.T) {
 	_, a := loadForTest(t)
-	for _, cases := range [][]steerCase{cases4(), casesICMP4(), casesLink(), cases6()} {
+	for _, cases := range [][]steerCase{cases4(), casesICMP4(), casesProbe(), casesLink(), cases6()} {
 		for _, c := range cases {
 			if got, ret := decision(t, a, c.in); got != "passed" || ret != xdpPass {
 				t.Errorf("%s: got %s (%d)", c.name, got, ret)
@@ -76,7 +76,7 @@ func TestSteeringEveryTruncationIsHarmless(t *testing.T) {
 	if err := st.Set(siteRules()); err != nil {
 		t.Fatal(err)
 	}
-	for _, cases := range [][]steerCase{cases4(), casesICMP4(), casesLink(), cases6()} {
+	for _, cases := range [][]steerCase{cases4(), casesICMP4(), casesProbe(), casesLink(), cases6()} {
 		for _, c := range cases {
 			for n := unix.SizeofSockaddrInet4; n < len(c.in); n++ { // the kernel refuses runs below 14 bytes
 				if _, ret := decision(t, a, c.in[:n]); ret != xdpPass { // no socket: never a redirect

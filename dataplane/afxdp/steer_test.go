@@ -30,6 +30,10 @@ func siteRules() Rules {
 		Replies: []Rule{{real4, 8080, 6}, {real4, 53, 17}, {real4, 0, 4}, {real6, 8080, 6}},
 		VIPs:    []netip.Addr{held4, held6},
 		Locals:  []netip.Addr{host4, host6, svc4, svc6, all4},
+		Probes: Probes{
+			Sources: []netip.Addr{host4, host6}, VIPs: []netip.Addr{svc4, svc6, held4},
+			Reals: []netip.Addr{real4, real6},
+		},
 	}
 }
 
@@ -129,6 +133,31 @@ func casesICMP4() []steerCase {
 	}
 }
 
+func casesProbe() []steerCase {
+	inner := func(src, dst netip.Addr, sport, dport uint16) []byte {
+		return plain4(src, dst, 17, l4(sport, dport, ""))
+	}
+	return []steerCase{
+		{"DR's answer to a probe", f4(plain4(svc4, host4, 6, tcp(80, 61440))), "probe"},
+		{"the last port", f4(plain4(svc4, host4, 17, l4(53, 61450, ""))), "probe"},
+		{"a held VIP's answer to a probe", f4(plain4(held4, host4, 6, tcp(80, 61445))), "probe"},
+		{"IPv6", f6(ip6(svc6, host6, 6, tcp(80, 61440))), "probe"},
+		{"below the ports", f4(plain4(svc4, host4, 6, tcp(80, 61439))), "passed"},
+		{"above the ports", f4(plain4(svc4, host4, 6, tcp(80, 61451))), "passed"},
+		{"from a stranger", f4(plain4(strange4, host4, 6, tcp(80, 61440))), "passed"},
+		{"a check of a real server's own address", f4(plain4(real4, host4, 6, tcp(8080, 61440))), "passed"},
+		{"neither TCP nor UDP", f4(plain4(svc4, host4, 132, tcp(80, 61440))), "passed"},
+		{"a later fragment", f4(ip4(svc4, host4, 17, tcp(80, 61440), ipOpts{frag: 5})), "passed"},
+		{"NAT's answer to a probe", f4(plain4(real4, svc4, 6, tcp(8080, 61440))), "probe"},
+		{"NAT's answer to a probe, IPv6", f6(ip6(real6, svc6, 6, tcp(8080, 61440))), "probe"},
+		{"NAT's answer to a held VIP", f4(plain4(real4, held4, 6, tcp(8080, 61440))), "vip"},
+		{"a client at such a port of the VIP", f4(plain4(cli4, svc4, 6, tcp(8080, 61440))), "passed"},
+		{"error about a DR probe", icmp4(real4, host4, 3, inner(host4, svc4, 61440, 53)), "icmp"},
+		{"error about a NAT probe", icmp4(real4, svc4, 3, inner(svc4, real4, 61440, 53)), "icmp"},
+		{"error about the host's own", icmp4(real4, host4, 3, inner(host4, svc4, 50000, 53)), "passed"},
+	}
+}
+
 func casesLink() []steerCase {
 	web := plain4(cli4, svc4, 6, tcp(999, 80))
 	bc := [6]byte{255, 255, 255, 255, 255, 255}
@@ -204,7 +233,7 @@ func cases6() []steerCase {
 // loadForTest loads a program with the site's rules, attached to nothing.
 func loadForTest(t testing.TB) (*Steering, *Attachment) {
 	t.Helper()
-	st, err := LoadSteering(SteeringOptions{MaxServices: 64, MaxQueues: 4})
+	st, err := LoadSteering(SteeringOptions{MaxServices: 64, MaxQueues: 4, ProbePorts: [2]uint16{61440, 61450}})
 	need(t, "afxdp", err)
 	t.Cleanup(func() { st.Close() })
 	objs, err := st.program()
@@ -244,6 +273,6 @@ func counts(t testing.TB, a *Attachment) map[string]uint64 {
 	}
 	return map[string]uint64{
 		"seen": s.Seen, "passed": s.Passed, "service": s.Service, "reply": s.Reply, "fragment": s.Fragment,
-		"icmp": s.ICMP, "vip": s.VIP, "neighbour": s.Neighbour, "no socket": s.NoSocket,
+		"icmp": s.ICMP, "vip": s.VIP, "neighbour": s.Neighbour, "probe": s.Probe, "no socket": s.NoSocket,
 	}
 }

@@ -22,6 +22,8 @@ const (
 type SteeringOptions struct {
 	MaxServices int // rules
 	MaxQueues   int // RX queues of one interface
+	// ProbePorts are the first and last port that health checks down the real path come from; 0, 0: there are none.
+	ProbePorts [2]uint16
 }
 
 // Steering holds the rules, and the program attached to each interface. All
@@ -70,6 +72,12 @@ func (s *Steering) spec() (*ebpf.CollectionSpec, error) {
 	spec.Maps[steerMapAddrs].MaxEntries = uint32(2 * s.opts.MaxServices)
 	spec.Maps[steerMapRules].MaxEntries = uint32(4 * s.opts.MaxServices)
 	spec.Maps[steerMapXsks].MaxEntries = uint32(s.opts.MaxQueues)
+	if p := s.opts.ProbePorts; p != [2]uint16{} {
+		if err := errors.Join(spec.Variables[steerVarProbeFirst].Set(p[0]),
+			spec.Variables[steerVarProbeLast].Set(p[1])); err != nil {
+			return nil, fmt.Errorf("set the ports of health checks: %w", err)
+		}
+	}
 	return spec, nil
 }
 

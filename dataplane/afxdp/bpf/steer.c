@@ -39,14 +39,21 @@ enum {
 	F_SERVICE_ALL = 8, // a service for every protocol and port
 	F_REPLY = 16,     // some rule names it as a NAT real server
 	F_REPLY_ALL = 32, // a NAT real server for every protocol and port
+	F_PROBE_SOURCE = 64, // an address of this host that health checks of DR and TUN come from
+	F_PROBE_VIP = 128, // what they are for; those of NAT come from it
+	F_PROBE_REAL = 256, // a NAT real server that is checked
 };
+
+// Ports that ulvs's own health checks come from, and nothing else of this host should. Written before the
+// program is loaded; none as it is.
+const volatile u16 probe_first = 0xffff, probe_last = 0;
 
 // Kinds of rules.
 enum { R_SERVICE, R_SERVICE_FRAG, R_REPLY, R_REPLY_FRAG };
 
 // Counters; the redirecting ones are also decide's answers, C_PASSED being 0
 // for "not ours". The Go side (stats.go) has the same list.
-enum { C_PASSED, C_SERVICE, C_REPLY, C_FRAGMENT, C_ICMP, C_VIP, C_NEIGHBOUR, C_SEEN, C_NO_SOCKET, C_COUNT };
+enum { C_PASSED, C_SERVICE, C_REPLY, C_FRAGMENT, C_ICMP, C_VIP, C_NEIGHBOUR, C_PROBE, C_SEEN, C_NO_SOCKET, C_COUNT };
 
 struct addr {
 	u32 w[4]; // IPv6, or IPv4 as ::ffff:a.b.c.d, wire order
@@ -246,6 +253,16 @@ noinline int parse(void *data, void *end, u32 off, u32 v6, struct flow *f)
 	return parse_v4(data, end, off, f);
 }
 
+// probe: do health checks go from a port of us to them? DR's and TUN's go from this host to a VIP, NAT's from
+// the VIP to the real server, and the answers the other way.
+inline int probe(const struct flow *f, u32 us, u32 them, u32 port)
+{
+	port = htons(port);
+	if (f->later || (f->proto != TCP && f->proto != UDP) || port < probe_first || port > probe_last)
+		return 0;
+	return (us & F_PROBE_SOURCE && them & F_PROBE_VIP) || (us & F_PROBE_VIP && them & F_PROBE_REAL);
+}
+
 // ours_inner: is the packet that an ICMP error complains about one of ours?
 // It went out with a service as its source, or was forwarded to a NAT real
 // server. What this host itself sent to a real server's port (health checks) is
@@ -262,9 +279,11 @@ noinline int ours_inner(void *data, void *end, u32 off, u32 v6)
 		return 1;
 	if (s & F_SERVICE && match(&f.src, f.sport, f.proto, R_SERVICE))
 		return 1;
+	d = flags_of(&f.dst);
+	if (probe(&f, s, d, f.sport))
+		return 1;
 	if (s & F_LOCAL && has_ports(f.proto))
 		return 0;
-	d = flags_of(&f.dst);
 	if (d & F_REPLY_ALL)
 		return 1;
 	return d & F_REPLY && match(&f.dst, f.dport, f.proto, R_REPLY);
@@ -332,9 +351,11 @@ inline int decide_ip(void *data, void *end, u32 off, u32 v6, u32 group)
 		if (!f.later && match(&f.dst, f.dport, f.proto, R_SERVICE))
 			return C_SERVICE;
 	}
+	s = flags_of(&f.src);
+	if (probe(&f, d, s, f.dport))
+		return C_PROBE;
 	if (d & F_LOCAL)
 		return C_PASSED;
-	s = flags_of(&f.src);
 	if (s & (F_REPLY | F_REPLY_ALL))
 		return decide_reply(&f, s, group);
 	return C_PASSED;
