@@ -75,6 +75,8 @@ type Node struct {
 	ControlSocket string   `json:"control_socket"`
 	Frames        int      `json:"frames"` // per worker; a power of two
 	Idle          Idle     `json:"idle"`
+	// ProbePorts are the first and last source port of checks down the real path.
+	ProbePorts [2]uint16 `json:"probe_ports"`
 }
 
 // Timeouts is the [timeouts] section, ipvsadm --set: whole seconds.

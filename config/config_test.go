@@ -30,6 +30,7 @@ func TestASmallFileGetsTheDocumentedDefaults(t *testing.T) {
 	want := Node{
 		Name: "lvs1", Interfaces: []string{"eth0"}, ConnTabBits: 20, IO: IOAFXDP, XDPMode: XDPAuto, VIPMode: VIPUser,
 		ControlSocket: DefaultControlSocket, Frames: 8192, Idle: IdleAuto,
+		ProbePorts: DefaultProbePorts(),
 	}
 	if !reflect.DeepEqual(c.Node, want) {
 		t.Errorf("node\n got %+v\nwant %+v", c.Node, want)
@@ -55,6 +56,7 @@ xdp_mode = "copy"
 vip_mode = "netlink"
 control_socket = "/tmp/s"
 frames = 2048
+probe_ports = "50000-50999"
 idle = "poll"
 [timeouts]
 tcp = 60
@@ -64,6 +66,7 @@ udp = "1m30s"
 	want := Node{
 		Name: "a", Interfaces: []string{"eth0", "eth1"}, ConnTabBits: 12, MaxConns: 1000, Workers: 2, CPUs: []int{3, 1},
 		IO: IOAsavie, XDPMode: XDPCopy, VIPMode: VIPNetlink, ControlSocket: "/tmp/s", Frames: 2048, Idle: IdlePoll,
+		ProbePorts: [2]uint16{50000, 50999},
 	}
 	if !reflect.DeepEqual(c.Node, want) {
 		t.Errorf("node\n got %+v\nwant %+v", c.Node, want)
@@ -157,7 +160,8 @@ func TestTheExampleFileIsAcceptedAndShowsEveryKey(t *testing.T) {
 	}
 	for _, key := range []string{
 		"name", "interfaces", "conn_tab_bits", "max_conns", "workers", "cpus", "io", "xdp_mode", "vip_mode",
-		"control_socket", "frames", "idle", "tcp", "tcpfin", "udp", "vip", "protocol", "scheduler", "flags", "method",
+		"control_socket", "frames", "idle", "probe_ports",
+		"tcp", "tcpfin", "udp", "vip", "protocol", "scheduler", "flags", "method",
 		"persistence_timeout", "persistence_granularity", "one_packet", "tunnel_type", "address", "weight",
 		"upper_threshold", "lower_threshold", "tunnel_port", "tunnel_checksum", "mark", "family", "interface", "source",
 		"destination", "ports", "conn_reuse_mode", "drop_entry", "on_failure", "slow_start",

@@ -72,7 +72,7 @@ func TestComplaintsAboutTheFile(t *testing.T) {
 			`f:3: service: this is a table; give tables: [[service]]`},
 		{"everything at once", node + "a = 1\n[[service]]\nvip = \"x\"\nb = 2\n[c]\n[timeouts]\ntcp = true\n",
 			`f:3: node.a: unknown key; known: name, interfaces, conn_tab_bits, max_conns, workers, cpus, io, ` +
-				`xdp_mode, vip_mode, control_socket, frames, idle` + "\n" +
+				`xdp_mode, vip_mode, control_socket, frames, idle, probe_ports` + "\n" +
 				`f:5: service[0].vip: "x" is no IP address; give an address with port like "192.0.2.10:80" or ` +
 				`"[2001:db8::10]:80"` + "\n" +
 				`f:6: service[0].b: unknown key; known: mark, family, protocol, vip, scheduler, flags, ` +
@@ -86,7 +86,7 @@ func TestComplaintsAboutTheFile(t *testing.T) {
 				`f:9: timeouts.tcp: true is true or false; give a duration like "15m" or whole seconds like 900`},
 		{"quoted keys", node + "\"a.b\" = 1\n",
 			`f:3: node."a.b": unknown key; known: name, interfaces, conn_tab_bits, max_conns, workers, cpus, ` +
-				`io, xdp_mode, vip_mode, control_socket, frames, idle`},
+				`io, xdp_mode, vip_mode, control_socket, frames, idle, probe_ports`},
 	})
 }
 
@@ -143,6 +143,10 @@ func TestComplaintsAboutTheNode(t *testing.T) {
 		{"frames no power of two", in(`frames = 5000`),
 			`f:3: node.frames: 5000 is no power of two; give 4096 or 8192`},
 		{"frames too few", in(`frames = 512`), `f:3: node.frames: 512 is out of range; give 1024 to 1048576`},
+		{"probe ports backwards", in(`probe_ports = "9-8"`),
+			`f:3: node.probe_ports: "9-8" ends before it begins; give a range of at least 64 like "61440-65535"`},
+		{"probe ports too few", in(`probe_ports = "60000-60062"`), `f:3: node.probe_ports: "60000-60062" are 63 ports; ` +
+			`give a range of at least 64 like "61440-65535"`},
 		{"frames fraction", in(`frames = 4096.5`),
 			`f:3: node.frames: 4096.5 is a fraction; give a number from 1024 to 1048576`},
 	})

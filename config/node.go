@@ -119,6 +119,7 @@ func (p *parser) node(t *table) Node {
 		ControlSocket: controlSocket(t),
 		Frames:        frames(t),
 		Idle:          Idle(t.word("idle", string(IdleAuto), string(IdleSpin), string(IdlePoll))),
+		ProbePorts:    probePorts(t),
 	}
 	if n.CPUs != nil && n.Workers > len(n.CPUs) {
 		t.fail("cpus", "too few for %d workers: %d; give one core for each worker", n.Workers, len(n.CPUs))

@@ -79,7 +79,9 @@ func (n *Node) service(svc *lvs.Service) (out dataplane.Service) {
 func (n *Node) dest(d *lvs.Destination) dataplane.Dest {
 	key, source, ok := n.network.NextHop(d.Addr)
 	out := dataplane.NewDest(d, source)
-	if ok {
+	switch out.Local = dataplane.OnThisHost(d, n.network.Locals()); {
+	case out.Local: // hop 0
+	case ok:
 		out.Hop = n.hops.id(key)
 	}
 	return out
@@ -132,7 +134,7 @@ func (n *Node) steered() []netip.Addr {
 
 // rules are what the XDP program steers to us.
 func (n *Node) rules() afxdp.Rules {
-	r := afxdp.Rules{VIPs: n.steered(), Locals: n.network.Locals()}
+	r := afxdp.Rules{VIPs: n.steered(), Locals: n.network.Locals(), Probes: n.probeSteering()}
 	for i := range n.services {
 		if k := n.services[i].Key; k.Mark == 0 && n.own.of(k.Addr) != HoldNone {
 			r.Services = append(r.Services, afxdp.Rule{Addr: k.Addr, Port: k.Port, Proto: k.Proto})

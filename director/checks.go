@@ -3,7 +3,6 @@ package director
 import (
 	"context"
 	"log/slog"
-	"net"
 	"net/netip"
 	"reflect"
 	"sync"
@@ -63,14 +62,6 @@ func (d *director) startChecks() (stop func()) {
 		cancel()
 		<-done
 	}
-}
-
-// directDialer goes to the real server's own address instead of down the path.
-type directDialer struct{ health.AddressDialer }
-
-// DialContext implements health.Dialer.
-func (d directDialer) DialContext(ctx context.Context, network string, t health.Target) (net.Conn, error) {
-	return d.AddressDialer.DialContext(ctx, network, t.Direct())
 }
 
 // configured implements NodeOptions.Configured.

@@ -24,6 +24,7 @@ import (
 	"ulvs/events"
 	"ulvs/health"
 	"ulvs/route"
+	"ulvs/userstack"
 )
 
 // Options are what Run needs.
@@ -58,6 +59,8 @@ type director struct {
 	journal  *events.Journal // also the Node's
 	sight    *sight
 	checks   *checks
+	stack    *userstack.Stack
+	path     *pathDialer
 	table    *conntrack.Table
 	routes   *route.Watcher
 	steering *afxdp.Steering
@@ -96,7 +99,8 @@ func Run(ctx context.Context, opt Options) (err error) {
 	defer stopLog()
 	d.openSight()
 	defer d.closeSight()
-	d.checks = newChecks(d.journal, d.log, health.SplitDialer{Path: directDialer{}, Address: health.AddressDialer{}})
+	d.path = newPathDialer()
+	d.checks = newChecks(d.journal, d.log, health.SplitDialer{Path: d.path, Address: health.AddressDialer{}})
 	listener, err := control.Listen(opt.Config.Node.ControlSocket)
 	if err != nil {
 		return err
@@ -137,7 +141,10 @@ func (d *director) open() error {
 	}); err != nil {
 		return fmt.Errorf("make the connection table: %w", err)
 	}
-	if d.steering, err = afxdp.LoadSteering(afxdp.SteeringOptions{}); err != nil {
+	if d.steering, err = afxdp.LoadSteering(afxdp.SteeringOptions{ProbePorts: node.ProbePorts}); err != nil {
+		return err
+	}
+	if err := d.openStack(queues); err != nil {
 		return err
 	}
 	if err := d.openNode(); err != nil {
@@ -165,7 +172,7 @@ func (d *director) openNode() (err error) {
 	d.network = newKernelNetwork(present(d.opt.Config.Node.Interfaces, state), state)
 	d.Node, err = NewNode(NodeOptions{
 		Table: d.table, Network: d.network, Timeouts: d.opt.Config.Timeouts, Published: d.published, Journal: d.journal,
-		KernelVIPs: d.opt.Config.Node.VIPMode == config.VIPNetlink, Later: func() { wakeUp(d.touched) },
+		KernelVIPs: d.opt.Config.Node.VIPMode == config.VIPNetlink, Probes: true, Later: func() { wakeUp(d.touched) },
 		Expire:     func() { wakeUp(d.expire) },
 		Configured: d.checks.configured,
 	})
@@ -173,6 +180,7 @@ func (d *director) openNode() (err error) {
 		return err
 	}
 	d.checks.node = d.Node
+	d.path.node, d.path.stack = d.Node, d.stack
 	if _, err = d.loadAll(d.opt.Config); err != nil {
 		return err
 	}
@@ -220,6 +228,7 @@ func wakeUp(c chan struct{}) {
 // close undoes open, whatever of it was done.
 func (d *director) close() error {
 	errs := []error{d.takeover.close(), d.stopIO(), d.removeVIPs()}
+	d.closeStack()
 	if d.steering != nil {
 		errs = append(errs, d.steering.Close())
 	}

@@ -78,7 +78,7 @@ func (d *director) makeWorkers(n int) {
 	}
 	for id := range n {
 		w := &worker{id: id, cpu: -1, dp: dataplane.NewWorker(dataplane.Options{
-			ID: id, Workers: n, Table: d.table, Snapshots: d.Snapshots(), Notices: d.notices,
+			ID: id, Workers: n, Table: d.table, Snapshots: d.Snapshots(), Notices: d.notices, Stack: d.stack.Link(id),
 			Gathering: d.gathering, Drops: &d.drops, Seed: rand.Uint64(),
 		})}
 		if id < len(cpus) {

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
@@ -131,8 +132,8 @@ func (c *probeConn) explain(op string, err error) error {
 	if err = plain(err); err == nil || isEnd(err) {
 		return err
 	}
-	if v, ok := c.probe.Trouble(); ok {
-		err = fmt.Errorf("%w (not sent: %s)", err, v)
+	if v, ok := c.probe.Trouble(); ok && isTimeout(err) {
+		err = fmt.Errorf("%w: not sent, %s", syscall.EHOSTUNREACH, v) // silence says nothing of the real server
 	}
 	return &net.OpError{Op: op, Net: c.network, Addr: net.TCPAddrFromAddrPort(c.probe.To), Err: err}
 }

@@ -258,7 +258,7 @@ func TestAProbeThatCouldNotBeSentSaysWhy(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
 	defer cancel()
 	_, err := w.stack.Dial(ctx, spec)
-	if err == nil || !bytes.Contains([]byte(err.Error()), []byte("not sent: drop_neighbour")) {
+	if err == nil || !bytes.Contains([]byte(err.Error()), []byte("not sent, drop_neighbour")) {
 		t.Fatalf("the error is %v", err)
 	}
 }

@@ -1,6 +1,7 @@
 package userstack
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -34,11 +35,10 @@ func wrap(err tcpip.Error) error {
 
 // plain turns the text that gonet makes of the stack's errors into the errors of a kernel's socket.
 func plain(err error) error {
-	var timeout net.Error
 	switch {
-	case err == nil, errors.Is(err, io.EOF):
+	case err == nil, isEnd(err), errors.Is(err, context.DeadlineExceeded):
 		return err
-	case errors.As(err, &timeout) && timeout.Timeout():
+	case isTimeout(err):
 		return os.ErrDeadlineExceeded
 	}
 	var op *net.OpError
@@ -51,6 +51,11 @@ func plain(err error) error {
 		}
 	}
 	return err
+}
+
+func isTimeout(err error) bool {
+	var timeout net.Error
+	return errors.As(err, &timeout) && timeout.Timeout()
 }
 
 func isEnd(err error) bool { return errors.Is(err, io.EOF) }

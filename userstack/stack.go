@@ -41,6 +41,8 @@ type Options struct {
 const (
 	// MTUDefault leaves room for every outer header at an MTU of 1500.
 	MTUDefault = 1440
+	// MTUMax bounds what the stack sends on links that would take more.
+	MTUMax = 1500
 	// MTUMin is what IPv6 asks of a link.
 	MTUMin = 1280
 	// LocalLimit bounds the sessions with servers on this host; clients beyond it are reset.

@@ -1,0 +1,144 @@
+package director
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"syscall"
+
+	"ulvs/dataplane"
+	"ulvs/dataplane/afxdp"
+	"ulvs/health"
+	"ulvs/lvs"
+	"ulvs/userstack"
+)
+
+// pathDialer implements health.Dialer: a probe goes to the VIP, through a worker, to one real server. Node and stack
+// are set before checks begin.
+type pathDialer struct {
+	node  *Node
+	stack *userstack.Stack
+
+	mu sync.Mutex
+	at map[lvs.ServiceKey]int // where a service was when it was last looked for
+}
+
+func newPathDialer() *pathDialer { return &pathDialer{at: map[lvs.ServiceKey]int{}} }
+
+// DialContext implements health.Dialer.
+func (p *pathDialer) DialContext(ctx context.Context, network string, t health.Target) (net.Conn, error) {
+	if t.Method == lvs.MethodNAT && !p.node.holds(t.Address.Addr()) {
+		return health.AddressDialer{}.DialContext(ctx, network, t.Direct())
+	}
+	spec, err := p.spec(network, &t)
+	if err != nil {
+		return nil, &net.OpError{Op: "dial", Net: network, Addr: net.TCPAddrFromAddrPort(t.Address), Err: err}
+	}
+	return p.stack.Dial(ctx, spec)
+}
+
+// holds reports whether the packets of a VIP come to this director. Where they do not, answers of a NAT real server to
+// probes go to the director that has the VIP, too.
+func (n *Node) holds(vip netip.Addr) bool {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	return n.own.of(vip) != HoldNone
+}
+
+// spec says how a probe goes: by the real server's method as it is configured now.
+func (p *pathDialer) spec(network string, t *health.Target) (s dataplane.ProbeSpec, err error) {
+	n := p.node
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	d := p.configured(t)
+	if d == nil {
+		return s, fmt.Errorf("%s has no real server %s any more: %w", t.Service, t.Real, syscall.EADDRNOTAVAIL)
+	}
+	real := *d
+	real.Port = t.Server.Port()
+	s = dataplane.ProbeSpec{Proto: lvs.ProtoTCP, To: t.Address, Real: &real}
+	if network == "udp" {
+		s.Proto = lvs.ProtoUDP
+	}
+	key, source, ok := n.network.NextHop(real.Addr)
+	if !ok {
+		return s, fmt.Errorf("no route to %s by an interface of ours: %w", real.Addr, syscall.EHOSTUNREACH)
+	}
+	s.Source = source
+	s.From = n.probeSource(t, key, source)
+	if !s.From.IsValid() {
+		return s, fmt.Errorf("no address of ours to check %s from: %w", t.Address, syscall.EADDRNOTAVAIL)
+	}
+	return s, nil
+}
+
+// probeSource is what a real server sees a probe come from. Through NAT that is the VIP: the answer then takes the way
+// of answers to clients, by the real server's gateway. DR's and TUN's answers come directly, to our address
+// towards the real server.
+func (n *Node) probeSource(t *health.Target, key dataplane.HopKey, source netip.Addr) netip.Addr {
+	vip := t.Address.Addr()
+	switch {
+	case t.Method == lvs.MethodNAT:
+		return vip
+	case t.BindTo.IsValid() && t.BindTo.Is4() == vip.Is4():
+		return t.BindTo
+	case source.Is4() == vip.Is4():
+		return source
+	}
+	port := n.network.Ports()[key.Port] // a tunnel of the other family
+	if vip.Is4() {
+		return port.IPv4
+	}
+	return port.IPv6
+}
+
+// configured returns the real server that a probe is for. The node must be locked.
+func (p *pathDialer) configured(t *health.Target) *lvs.Destination {
+	services := p.node.services
+	p.mu.Lock()
+	i, known := p.at[t.Service]
+	p.mu.Unlock()
+	if !known || i >= len(services) || services[i].Key != t.Service {
+		i = slices.IndexFunc(services, func(s lvs.Service) bool { return s.Key == t.Service })
+		if i < 0 {
+			return nil
+		}
+		p.mu.Lock()
+		p.at[t.Service] = i
+		p.mu.Unlock()
+	}
+	for k := range services[i].Destinations {
+		if d := &services[i].Destinations[k]; d.AddrPort() == t.Real {
+			return d
+		}
+	}
+	return nil
+}
+
+// probeSteering is what the XDP program takes of checks down the real path. Real servers of NAT matter only where
+// VIPs are the kernel's: what is for one of ours is ours anyway.
+func (n *Node) probeSteering() (p afxdp.Probes) {
+	if !n.opt.Probes {
+		return p
+	}
+	for _, a := range n.network.Locals() {
+		if !a.IsLoopback() && !a.IsLinkLocalUnicast() {
+			p.Sources = append(p.Sources, a)
+		}
+	}
+	p.VIPs = n.vips()
+	if !n.opt.KernelVIPs {
+		return p
+	}
+	for i := range n.services {
+		for k := range n.services[i].Destinations {
+			if d := &n.services[i].Destinations[k]; d.Method == lvs.MethodNAT {
+				p.Reals = append(p.Reals, d.Addr)
+			}
+		}
+	}
+	return p
+}
