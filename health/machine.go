@@ -192,8 +192,12 @@ func (m *machine) answer(now time.Time, c *checker, r *Result, acts []action) []
 	}
 	acts = append(acts, action{ask: c, at: now.Add(delay)})
 	acts = c.warn(now, r, acts)
+	said := len(acts)
 	acts = c.server.weigh(now, acts)
 	acts = c.server.settle(now, c, false, acts)
+	if len(acts) == said {
+		return acts // as nearly always: the sum is that of before
+	}
 	return m.settle(now, false, acts)
 }
 
