@@ -16,6 +16,7 @@
 //	POST /v1/settings                 a Setting
 //	POST /v1/reload                   a Reloaded
 //	GET /v1/running                   a Running
+//	GET /v1/health
 //	POST /v1/saved
 //	GET /v1/vrrp
 //	POST /v1/vrrp/release             a ReleaseRequest
@@ -169,21 +170,24 @@ func (r *RealServer) TakesClients() bool { return r.Weight > 0 && !r.Overloaded 
 
 // RealServer is a destination of a service.
 type RealServer struct {
-	Address        netip.AddrPort `json:"address"`
-	Method         string         `json:"method"` // dr, nat, tun
-	Tunnel         string         `json:"tunnel,omitempty"`
-	Weight         int32          `json:"weight"`           // as schedulers see it; of one that is down, 0
-	State          string         `json:"state"`            // up, rising, down, draining, drained, sorry
-	Reason         string         `json:"reason,omitempty"` // why it is not up
-	Active         int32          `json:"active"`
-	Inactive       int32          `json:"inactive"`
-	Persistent     int32          `json:"persistent"`
-	UpperThreshold uint32         `json:"upper_threshold"` // 0: none
-	LowerThreshold uint32         `json:"lower_threshold"`
-	Overloaded     bool           `json:"overloaded"`
-	Stats          Stats          `json:"stats"`
-	Rates          Rates          `json:"rates"`
-	NextHop        *NextHop       `json:"next_hop,omitempty"`
+	Address netip.AddrPort `json:"address"`
+	Method  string         `json:"method"` // dr, nat, tun
+	Tunnel  string         `json:"tunnel,omitempty"`
+	Weight  int32          `json:"weight"` // as schedulers see it; of one that is down, 0
+	// ConfiguredWeight is that of the file, or of an edit; of a sorry server 0.
+	ConfiguredWeight int32      `json:"configured_weight"`
+	Since            *time.Time `json:"since,omitempty"`  // it is down, or rises
+	State            string     `json:"state"`            // up, rising, down, draining, drained, sorry
+	Reason           string     `json:"reason,omitempty"` // why it is not up
+	Active           int32      `json:"active"`
+	Inactive         int32      `json:"inactive"`
+	Persistent       int32      `json:"persistent"`
+	UpperThreshold   uint32     `json:"upper_threshold"` // 0: none
+	LowerThreshold   uint32     `json:"lower_threshold"`
+	Overloaded       bool       `json:"overloaded"`
+	Stats            Stats      `json:"stats"`
+	Rates            Rates      `json:"rates"`
+	NextHop          *NextHop   `json:"next_hop,omitempty"`
 }
 
 // NextHop is where frames to a real server are sent.

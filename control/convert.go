@@ -20,15 +20,17 @@ func ServiceOf(s *lvs.Service) Service {
 		out.Protocol, out.Mark = "fwm", s.Key.Mark
 	}
 	for i := range s.Destinations {
-		out.RealServers[i] = realServerOf(&s.Destinations[i])
+		out.RealServers[i] = RealServerOf(&s.Destinations[i])
 	}
 	return out
 }
 
-func realServerOf(d *lvs.Destination) RealServer {
+// RealServerOf describes a destination in the same way.
+func RealServerOf(d *lvs.Destination) RealServer {
 	r := RealServer{
 		Address: d.AddrPort(), Method: d.Method.String(), Weight: d.Weight, State: StateUp,
-		UpperThreshold: d.Upper, LowerThreshold: d.Lower,
+		ConfiguredWeight: d.Weight,
+		UpperThreshold:   d.Upper, LowerThreshold: d.Lower,
 	}
 	if d.Method == lvs.MethodTUN {
 		r.Tunnel = tunnelWord(d.Tunnel.Type)

@@ -32,7 +32,7 @@ func TestAServiceOfASnapshotIsDescribedInFull(t *testing.T) {
 	stats := `"stats":` + zero + `,"rates":` + zero
 	want := `{"protocol":"tcp","vip":"192.0.2.10:80","scheduler":"sh","flags":["sh-fallback","sh-port"],` +
 		`"persistence_seconds":60,"persistence_bits":24,"one_packet":false,"state":"up",` + stats + `,"real_servers":[` +
-		`{"address":"10.0.0.1:80","method":"tun","tunnel":"ipip","weight":2,"state":"up",` +
+		`{"address":"10.0.0.1:80","method":"tun","tunnel":"ipip","weight":2,"configured_weight":2,"state":"up",` +
 		`"active":1,"inactive":0,"persistent":1,"upper_threshold":1,"lower_threshold":0,"overloaded":true,` + stats + `}]}`
 	if string(got) != want {
 		t.Errorf("got  %s\nwant %s", got, want)

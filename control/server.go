@@ -76,6 +76,7 @@ func (s *Server) Handler() http.Handler {
 	s.routeEvents(mux)
 	s.routeMetrics(mux)
 	s.routeVRRP(mux)
+	s.routeHealth(mux)
 	mux.HandleFunc("/", s.unknownPath)
 	return http.MaxBytesHandler(mux, maxRequestBytes)
 }

@@ -27,9 +27,9 @@ func (n *Node) SetServerHealth(key lvs.ServiceKey, server netip.AddrPort, up boo
 		n.forgetGood(key, server)
 		return
 	}
-	c.down, c.reason = !up, reason
+	c.down, c.reason, c.since = !up, reason, n.opt.Now()
 	if up {
-		c.reason = ""
+		c.reason, c.since = "", time.Time{}
 		n.comeBack(s, c, !n.inhibits(s, server))
 	}
 	n.forgetGood(key, server)

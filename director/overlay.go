@@ -26,7 +26,8 @@ const (
 // condition is what is known of a real server besides its configuration. The zero condition is a good one.
 type condition struct {
 	down    bool
-	reason  string // why it is down
+	reason  string    // why it is down
+	since   time.Time // it is down
 	drain   drainState
 	dynamic bool // weight stands for the configured one
 	weight  int32

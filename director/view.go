@@ -144,6 +144,7 @@ func (d *director) Services() []control.Service {
 			out.RealServers[i].Stats, out.RealServers[i].Rates = counts.Stats, counts.Rates
 			out.RealServers[i].NextHop = d.nextHop(snap, dest.ID)
 		}
+		d.showHealth(svc, &out)
 		list = append(list, out)
 	}
 	return list

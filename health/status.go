@@ -29,6 +29,9 @@ type ServerStatus struct {
 	Checks  []CheckStatus
 }
 
+// Words returns why the server is down as one line, "" if it is up.
+func (s *ServerStatus) Words() string { return join(string(s.Reason), s.Detail) }
+
 // CheckStatus is a check of a real server.
 type CheckStatus struct {
 	Kind     Kind

@@ -84,6 +84,7 @@ func (a *app) commands() []*cobra.Command {
 		a.importCommand(),
 		a.statusCommand(),
 		a.servicesCommand(),
+		a.healthCommand(),
 		a.connsCommand(),
 		a.eventsCommand(),
 		a.vrrpCommand(),

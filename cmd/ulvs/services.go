@@ -84,8 +84,25 @@ func columnsOf(stats, hops bool) columns {
 	case hops:
 		return columns{[]string{"Forward", "NextHop", "MAC", "Interface", "State"}, noCells, hopCells}
 	}
-	return columns{[]string{"Forward", ">Weight", ">ActiveConn", ">InActConn"}, noCells,
-		func(r *control.RealServer) []any { return []any{forward(r.Method), r.Weight, r.Active, r.Inactive} }}
+	return columns{[]string{"Forward", ">Weight", ">ActiveConn", ">InActConn", "State"}, noCells,
+		func(r *control.RealServer) []any {
+			return []any{forward(r.Method), r.Weight, r.Active, r.Inactive, serverState(r)}
+		}}
+}
+
+// serverState says how a real server is, and why it has not the weight that is configured.
+func serverState(r *control.RealServer) string {
+	word := orDash(r.State)
+	if r.Since != nil {
+		word += " since " + clock(*r.Since)
+	}
+	if r.Reason != "" {
+		word += ": " + r.Reason
+	}
+	if r.Weight != r.ConfiguredWeight && (r.State == control.StateUp || r.State == control.StateRising) {
+		word += fmt.Sprintf(", of weight %d", r.ConfiguredWeight)
+	}
+	return word
 }
 
 func noCells(*control.Service) []any { return nil }
@@ -149,6 +166,12 @@ func serviceTitle(s *control.Service) string {
 	}
 	if s.OnePacket {
 		parts = append(parts, "ops")
+	}
+	switch s.State {
+	case control.StateQuorumLost:
+		parts = append(parts, "QUORUM LOST")
+	case control.StateSorry:
+		parts = append(parts, "QUORUM LOST, sorry server")
 	}
 	return strings.Join(parts, " ")
 }

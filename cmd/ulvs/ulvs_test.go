@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"ulvs/control"
 )
@@ -79,16 +80,48 @@ func (s site) Services() []control.Service {
 	stats := control.Stats{Conns: 9, InPackets: 12, OutPackets: 3, InBytes: 123456789012, OutBytes: 120}
 	hop := control.NextHop{Port: "s0", State: "resolved", MAC: "02:00:00:00:01:02"}
 	hop.Address = netip.MustParseAddr("10.1.0.2")
+	since := time.Date(2026, 1, 2, 3, 4, 5, 0, time.Local)
 	return []control.Service{
 		{Protocol: "udp", VIP: addr("10.0.0.1:53"), Scheduler: "rr", OnePacket: true},
 		{Protocol: "tcp", VIP: addr("[2001:db8::80]:80"), Scheduler: "rr", PersistenceSeconds: 50, PersistenceBits: 64,
-			RealServers: []control.RealServer{{Address: addr("[2001:db8::a0a0:a0a0:a0a0]:80"), Method: "tun", Weight: 5}}},
+			RealServers: []control.RealServer{{Address: addr("[2001:db8::a0a0:a0a0:a0a0]:80"), Method: "tun",
+				State: "sorry", Weight: 5}}, State: "sorry"},
 		{Protocol: "tcp", VIP: addr("10.0.0.1:443"), Scheduler: "sh", Flags: []string{"sh-fallback", "sh-port"},
-			PersistenceSeconds: 600, PersistenceBits: 24, Stats: stats},
+			PersistenceSeconds: 600, PersistenceBits: 24, Stats: stats, State: "quorum_lost"},
 		{Protocol: "tcp", VIP: addr("10.0.0.1:80"), Scheduler: "wlc", Stats: stats, RealServers: []control.RealServer{
-			{Address: addr("10.1.0.2:80"), Method: "dr", Weight: 3, Active: 1234567, Inactive: 2, Stats: stats, NextHop: &hop},
-			{Address: addr("10.1.0.1:8080"), Method: "nat", Weight: 1, Active: 1, NextHop: &control.NextHop{State: "no route"}},
-			{Address: addr("10.1.0.3:80"), Method: "tun"},
+			{Address: addr("10.1.0.2:80"), Method: "dr", Weight: 3, Active: 1234567, Inactive: 2, Stats: stats, NextHop: &hop,
+				State: "up", ConfiguredWeight: 3},
+			{Address: addr("10.1.0.1:8080"), Method: "nat", Weight: 1, Active: 1, NextHop: &control.NextHop{State: "no route"},
+				State: "rising", Since: &since, ConfiguredWeight: 16},
+			{Address: addr("10.1.0.3:80"), Method: "tun", State: "down", Since: &since, Reason: "timeout", ConfiguredWeight: 1},
+		}},
+	}
+}
+
+func (s site) Health() []control.ServiceHealth {
+	if s.empty {
+		return nil
+	}
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.Local)
+	check := func(target string, up bool, last string) control.CheckHealth {
+		return control.CheckHealth{
+			Type: "tcp", Target: target, Up: up, Since: at, Answers: 12, Last: last, LatencySeconds: 0.00123456,
+		}
+	}
+	return []control.ServiceHealth{
+		{Service: "tcp 10.0.0.1:80", Quorum: true, Needed: 1, Live: 3, RealServers: []control.ServerHealth{
+			{Address: addr("10.1.0.2:80"), Up: true, Since: at, Checks: []control.CheckHealth{
+				check("tcp 10.0.0.1:80 via path", true, "ok"), check("ping 10.1.0.2", true, "ok"),
+			}},
+			{Address: addr("10.1.0.3:80"), Since: at, Reason: "timeout", Checks: []control.CheckHealth{
+				check("tcp 10.0.0.1:80 via path", false, "timeout"),
+			}},
+			{Address: addr("10.1.0.4:80"), Up: true, Since: at},
+		}},
+		{Service: "udp 10.0.0.1:53", Needed: 2, Suspended: true, RealServers: []control.ServerHealth{
+			{Address: addr("10.1.0.1:53"), Up: true, Since: at, Checks: []control.CheckHealth{
+				{Target: "script /x", Up: true, Since: at},
+			}},
 		}},
 	}
 }
@@ -144,6 +177,9 @@ func TestListingsLookAsOperatorsKnowThem(t *testing.T) {
 		{"services-stats", full, "services --stats"},
 		{"services-next-hops", full, "services --next-hops"},
 		{"services-of-a-vip", full, "services --vip 10.0.0.1:443 --json"},
+		{"health", full, "health"},
+		{"health-empty", empty, "health"},
+		{"health-down", full, "health --down"},
 		{"conns", full, "conns"},
 		{"conns-empty", empty, "conns"},
 		{"conns-json", full, "conns --json --limit 2"},
