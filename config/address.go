@@ -1,11 +1,16 @@
 package config
 
 import (
+	"encoding/binary"
+	"errors"
 	"fmt"
+
 	"net"
 	"net/netip"
 	"strconv"
 	"strings"
+
+	"ulvs/lvs"
 )
 
 // parseAddress reads "192.0.2.1:80", "192.0.2.1", "[2001:db8::1]:80" or
@@ -46,35 +51,25 @@ func plainAddress(a netip.Addr) error {
 	return nil
 }
 
-// parseGranularity reads an IPv4 mask "255.255.255.0" or a prefix length, 24 or
-// "24" or "/24", as bits of a client's address. 0 is the whole address.
-func parseGranularity(v any, v4 bool) (uint8, error) {
-	width := 128
-	if v4 {
-		width = 32
-	}
+// parseGranularity sets a service's mask: an IPv4 mask "255.255.255.0" or a prefix length, 24 or "24" or "/24".
+func parseGranularity(s *lvs.Service, v any) error {
+	width := s.Key.Addr.BitLen()
 	bits, ok := 0, false
 	switch v := v.(type) {
 	case int64:
 		bits, ok = int(min(max(v, 0), 129)), true
 	case string:
-		bits, ok = maskBits(strings.TrimPrefix(v, "/"), v4)
+		if mask, err := netip.ParseAddr(v); err == nil && width == 32 && mask.Is4() {
+			b := mask.As4()
+			s.SetClientMask4(binary.BigEndian.Uint32(b[:]))
+			return nil
+		}
+		n, err := strconv.Atoi(strings.TrimPrefix(v, "/"))
+		bits, ok = n, err == nil
 	}
 	if !ok || bits < 1 || bits > width {
-		return 0, fmt.Errorf("not a mask of clients' addresses")
+		return errors.New("not a mask of clients' addresses")
 	}
-	return uint8(bits % width), nil
-}
-
-func maskBits(s string, v4 bool) (int, bool) {
-	if n, err := strconv.Atoi(s); err == nil {
-		return n, true
-	}
-	addr, err := netip.ParseAddr(s)
-	if err != nil || !v4 || !addr.Is4() {
-		return 0, false
-	}
-	mask := addr.As4()
-	ones, width := net.IPMask(mask[:]).Size()
-	return ones, width != 0
+	s.PersistBits = uint8(bits % width)
+	return nil
 }

@@ -235,7 +235,7 @@ func TestComplaintsAboutServices(t *testing.T) {
 		{"granularity out of range", in("persistence_timeout = 60\npersistence_granularity = 33"),
 			`f:6: service[0].persistence_granularity: not a mask of clients' addresses; give a prefix length ` +
 				`from 1 to 32 or a mask like "255.255.255.0"`},
-		{"granularity with holes", in("persistence_timeout = 60\npersistence_granularity = \"255.0.255.0\""),
+		{"granularity that is no address", in("persistence_timeout = 60\npersistence_granularity = \"255.0.256.0\""),
 			`f:6: service[0].persistence_granularity: not a mask of clients' addresses; give a prefix length ` +
 				`from 1 to 32 or a mask like "255.255.255.0"`},
 		{"one_packet over tcp", in(`one_packet = true`),

@@ -198,6 +198,9 @@ func (e *editor) service(k lvs.ServiceKey) lvs.Service {
 	s := lvs.Service{Scheduler: e.pick("rr", "wlc", "sh", "mh"), SchedFlags: lvs.SchedFlags(e.rnd.IntN(8))}
 	if k.Mark == 0 && k.Port == 0 || e.rnd.IntN(2) == 0 {
 		s.Persistence, s.PersistBits = time.Duration(1+e.rnd.IntN(8000))*time.Second, uint8(e.rnd.IntN(32))
+		if k.Addr.Is4() && e.rnd.IntN(4) == 0 {
+			s.SetClientMask4(e.rnd.Uint32())
+		}
 	}
 	s.OnePacket = (k.Mark != 0 || k.Proto == lvs.ProtoUDP) && e.rnd.IntN(2) == 0
 	return s

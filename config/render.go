@@ -24,13 +24,16 @@ func serviceValues(s *lvs.Service, c *Care, in inherit) []keyValue {
 		{"scheduler", quote(s.Scheduler), s.Scheduler == "wlc"},
 		{"flags", flagList(s), s.SchedFlags == 0},
 		{"persistence_timeout", "", s.Persistence == 0},
-		{"persistence_granularity", "", s.PersistBits == 0},
+		{"persistence_granularity", "", !s.MasksClients()},
 		{"one_packet", strconv.FormatBool(s.OnePacket), !s.OnePacket},
 	}
 	if s.Persistence != 0 {
 		values[2].value = quote(durationWord(s.Persistence))
 	}
-	if s.PersistBits != 0 {
+	switch {
+	case s.PersistWild != 0:
+		values[3].value = quote(lvs.DottedMask4(s.ClientMask4()))
+	case s.PersistBits != 0:
 		values[3].value = strconv.Itoa(int(s.PersistBits))
 	}
 	values = append(values, policyValues(&s.Policy, in)...)

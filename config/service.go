@@ -66,7 +66,7 @@ func (p *parser) service(t *table) lvs.Service {
 	s := lvs.Service{Key: key, Scheduler: t.scheduler()}
 	s.SchedFlags = t.schedFlags(s.Scheduler)
 	s.Persistence = t.persistence()
-	s.PersistBits = t.persistBits(key.Addr.Is4(), ok)
+	t.persistMask(&s, ok)
 	s.OnePacket = t.flag("one_packet")
 	if s.OnePacket && key.Mark == 0 && key.Proto != lvs.ProtoUDP {
 		t.fail("one_packet", "only udp has services without sessions; remove it or give protocol = \"udp\"")
@@ -180,25 +180,25 @@ func (t *table) persistence() time.Duration {
 	return t.duration("persistence_timeout", 0)
 }
 
-func (t *table) persistBits(v4, vipOK bool) uint8 {
+func (t *table) persistMask(s *lvs.Service, vipOK bool) {
 	const key = "persistence_granularity"
 	if !t.has(key) {
-		return 0
+		return
 	}
 	if _, persistent := t.m["persistence_timeout"]; !persistent {
 		t.fail(key, "means nothing without persistence_timeout; add that or remove this")
 	}
 	if !vipOK {
-		return 0
+		return
 	}
-	bits, err := parseGranularity(t.m[key], v4)
+	v4 := s.Key.Addr.Is4()
+	err := parseGranularity(s, t.m[key])
 	switch {
 	case err != nil && v4:
 		t.fail(key, `%v; give a prefix length from 1 to 32 or a mask like "255.255.255.0"`, err)
 	case err != nil:
 		t.fail(key, "%v; give a prefix length from 1 to 128", err)
 	}
-	return bits
 }
 
 func (t *table) method(key string, def lvs.Method) lvs.Method {

@@ -34,6 +34,9 @@ func (s State) canonical() State {
 		if svc.Persistence == 0 || int(svc.PersistBits) == svc.Key.Addr.BitLen() {
 			svc.PersistBits = 0
 		}
+		if svc.Persistence == 0 {
+			svc.PersistWild = 0
+		}
 		dests := make([]lvs.Destination, len(svc.Destinations))
 		for k, d := range svc.Destinations {
 			d.ID, d.Service, d.Load, d.Removed, d.Fate, d.Shunned = 0, 0, nil, false, lvs.FailDefault, false

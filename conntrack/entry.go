@@ -55,7 +55,7 @@ const (
 //	w3  life | state<<2 | flags<<8 | generation<<24
 //	w4  seen | timeout<<32
 //	w5  destination id | aux<<32
-//	w6  control | number of controlled conns<<32
+//	w6  control | number of controlled conns<<32, of a NAT conn the next older one with its reply key<<32
 //	w7  sent | version<<15 | 1<<63; while it is not a conn: next free entry | next chunk<<32
 //
 // Words are plain, not atomic.Uint64, because a new conn's are stored plainly before the atomic

@@ -10,7 +10,7 @@ func FuzzOperations(f *testing.F) {
 	f.Fuzz(func(t *testing.T, ops []byte) {
 		table := newTable(t, Options{Bits: MinBits, Heap: true, Seed: 3, entries: 600, over: 3, MaxConns: 500})
 		h := table.Worker(0)
-		m := &model{byKey: map[Key]*modelConn{}}
+		m := newModel()
 		for len(ops) >= 2 {
 			fuzzOne(t, h, m, ops[0], ops[1])
 			ops = ops[2:]

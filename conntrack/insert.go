@@ -23,9 +23,9 @@ func (r Result) String() string {
 	return "full"
 }
 
-// Insert adds a conn. A key can be in the table once; a NAT conn whose reply key is another's is
-// inserted with FlagNoReply and counted. The conn that is there may be past its
-// time and not swept yet: the caller then deletes it and inserts again.
+// Insert adds a conn. A key can be in the table once; but a NAT conn whose reply key is another NAT conn's takes
+// it over until it is deleted, and is counted. The conn that is there may be past its time and not swept yet:
+// the caller then deletes it and inserts again.
 func (h *Handle) Insert(s *Spec, now Tick) (Ref, Result) {
 	p, l := h.part(s.V6)
 	p.help(&l.cache, splitsPerInsert)
@@ -88,6 +88,7 @@ func (h *Handle) inserted(s *Spec, n *insertion) {
 	}
 	if n.collided {
 		h.own.collisions++
+		n.supersede()
 	}
 	h.dirty = true
 	n.p.count(n.l, n.slots)
@@ -150,7 +151,7 @@ func (s *Spec) fill(e *Entry, now Tick) (meta uint64) {
 }
 
 // linkReply links the reply key first, while the conn is not live. A key that is taken is left
-// alone. False: no memory.
+// alone until it is (supersede). False: no memory.
 func (n *insertion) linkReply() bool {
 	atomic.StoreUint64(&n.p.entry(n.idx).w[3], n.meta|lifePending)
 	bk, head := n.p.index.lock(n.replyHash)
@@ -212,11 +213,10 @@ func (h *Handle) Delete(r Ref) bool {
 	idx := uint32(r & idxMask)
 	e := p.entry(idx)
 	f := e.Flags()
-	two := f.twoKeys() && f&FlagNoReply == 0
 	fwd, reply := e.keys()
 	fwdHash, replyHash := h.t.seeds.hash(&fwd), uint64(0)
 	touch := p.touch(fwdHash)
-	if two {
+	if f.twoKeys() {
 		replyHash = h.t.seeds.hash(&reply)
 		touch |= p.touch(replyHash)
 	}
@@ -230,11 +230,10 @@ func (h *Handle) Delete(r Ref) bool {
 		h.retire(p, l, idx)
 		return true
 	}
-	slots := 1
 	p.unlink(&l.cache, fwdHash&^idxMask|uint64(idx))
-	if two {
-		p.unlink(&l.cache, replyHash&^idxMask|uint64(idx))
-		slots = 2
+	slots := 1
+	if f.twoKeys() {
+		slots += p.dropReply(&l.cache, idx, scanKey{&reply, replyHash})
 	}
 	h.deleted(f)
 	p.count(l, -slots)

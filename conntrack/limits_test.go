@@ -69,27 +69,30 @@ func TestMaxConnsHoldsForAllWorkersTogether(t *testing.T) {
 	}
 }
 
-func TestATakenReplyKeyMakesAForwardOnlyConn(t *testing.T) {
+func TestTheNewestOfSeveralConnsHasTheReplyKey(t *testing.T) {
 	for _, v6 := range []bool{false, true} {
 		table := newTable(t, Options{Bits: MinBits, Heap: true})
 		h := table.Worker(0)
-		a, b := flow(1, v6, FlagNAT), flow(1, v6, FlagNAT)
-		b.L4 ^= 1 << 20 // another service, the same client port and real server
-		ra, rb := mustInsert(t, h, a, 0), mustInsert(t, h, b, 0)
-		reply := a.replyKey()
-		if lookup(t, h, &reply) != ra|refReply || lookup(t, h, &b.Key) != rb || lookup(t, h, &a.Key) != ra {
-			t.Error("the first has both keys, the second its forward key")
+		var refs [4]Ref
+		var specs [4]Spec
+		for i := range specs {
+			specs[i] = flow(1, v6, FlagNAT)
+			specs[i].L4 ^= uint64(i) << 20 // other services, the same client port and real server
+			refs[i] = mustInsert(t, h, specs[i], 0)
 		}
-		if table.Entry(ra).Flags()&FlagNoReply != 0 || table.Entry(rb).Flags()&FlagNoReply == 0 {
-			t.Error("flags")
+		reply := specs[0].replyKey()
+		for _, step := range []struct{ gone, has int }{{1, 3}, {3, 2}, {2, 0}} {
+			h.Delete(refs[step.gone])
+			if lookup(t, h, &reply) != refs[step.has]|refReply {
+				t.Errorf("without conn %d conn %d has the reply key", step.gone, step.has)
+			}
+			if lookup(t, h, &specs[0].Key) != refs[0] {
+				t.Error("the oldest has its forward key whoever has the reply key")
+			}
 		}
-		h.Delete(rb)
-		if lookup(t, h, &reply) != ra|refReply {
-			t.Error("deleting the second took the first one's reply key")
-		}
-		h.Delete(ra)
+		h.Delete(refs[0])
 		h.Quiesce()
-		if st := table.Stats(); lookup(t, h, &reply) != 0 || st.ReplyCollisions != 1 || st.Conns != 0 {
+		if st := table.Stats(); lookup(t, h, &reply) != 0 || st.ReplyCollisions != 3 || st.Conns != 0 {
 			t.Errorf("%+v", st)
 		}
 		checkIndex(t, table)
@@ -169,12 +172,12 @@ func TestAnUnlinkedTemplateLeavesItsKeyToAnother(t *testing.T) {
 	if !h.Unlink(old) || h.Unlink(old) || h.Unlink(plain) {
 		t.Error("a template is unlinked once, and nothing else is")
 	}
-	if lookup(t, h, &s.Key) != 0 || !table.Entry(old).Live() {
+	if h.FindKey(&s.Key) != 0 || !table.Entry(old).Live() {
 		t.Error("an unlinked template lives and is not found")
 	}
 	fresh := mustInsert(t, h, s, 0)
 	checkIndex(t, table)
-	if !h.Delete(old) || h.Delete(old) || lookup(t, h, &s.Key) != fresh {
+	if !h.Delete(old) || h.Delete(old) || h.FindKey(&s.Key) != fresh {
 		t.Error("deleting the old one touched the new one")
 	}
 	h.Quiesce()

@@ -71,7 +71,10 @@ func (e *Entry) info() (Info, bool) {
 	i := Info{
 		Proto: e.Proto(), State: State(m & stateMask >> stateShift), Flags: Flags(m >> flagShift),
 		DestID: e.Dest(), ServiceID: e.Service(), Aux: e.Aux(),
-		Seen: Tick(timer), Timeout: Tick(timer >> 32), Control: e.Control(), Controlled: e.Controlled(),
+		Seen: Tick(timer), Timeout: Tick(timer >> 32), Control: e.Control(),
+	}
+	if i.Flags&FlagTemplate != 0 {
+		i.Controlled = e.Controlled()
 	}
 	client, vip, dest := e.addrs()
 	i.Client = netip.AddrPortFrom(client, swap16(e.ClientPort()))

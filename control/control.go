@@ -145,8 +145,9 @@ type Service struct {
 	VIP                netip.AddrPort `json:"vip"`
 	Scheduler          string         `json:"scheduler"`
 	Flags              []string       `json:"flags"`
-	PersistenceSeconds int64          `json:"persistence_seconds"` // 0: none
-	PersistenceBits    int            `json:"persistence_bits"`    // prefix of a client's address; 0: all of it
+	PersistenceSeconds int64          `json:"persistence_seconds"`        // 0: none
+	PersistenceBits    int            `json:"persistence_bits"`           // prefix of a client's address; 0: all of it
+	PersistenceMask    string         `json:"persistence_mask,omitempty"` // IPv4, if it is no prefix
 	OnePacket          bool           `json:"one_packet"`
 	State              string         `json:"state"` // up, quorum_lost, sorry
 	Stats              Stats          `json:"stats"`

@@ -16,6 +16,9 @@ func ServiceOf(s *lvs.Service) Service {
 		State:              StateUp,
 		RealServers:        make([]RealServer, len(s.Destinations)),
 	}
+	if s.PersistWild != 0 {
+		out.PersistenceMask = lvs.DottedMask4(s.ClientMask4())
+	}
 	if s.Key.Mark != 0 {
 		out.Protocol, out.Mark = "fwm", s.Key.Mark
 	}

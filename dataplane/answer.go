@@ -36,6 +36,8 @@ func (w *Worker) other(f *packet.Frame, p *packet.Parsed) Verdict {
 		return w.arp(f, p)
 	case p.Flags&packet.FlagFragment != 0:
 		return w.gather(f, p)
+	case !p.V6() && w.ours4(p.Addr[0]):
+		return DropOwnSource
 	case p.Kind == packet.KindICMP && p.Proto == packet.ProtoICMPv6:
 		return w.icmp6(f, p)
 	case p.Kind == packet.KindICMP:
@@ -103,7 +105,7 @@ func (w *Worker) echo4(f *packet.Frame, p *packet.Parsed) Verdict {
 func (w *Worker) echo6(f *packet.Frame, p *packet.Parsed) Verdict {
 	b := f.Bytes()
 	m := packet.ICMPv6(b[p.L4Off : int(p.L3Off)+int(p.TotalLen)])
-	if !m.ChecksumOK(p.PseudoSum(len(m))) || p.Addr[0]|p.Addr[1] == 0 {
+	if !m.ChecksumOK(p.PseudoSum(len(m))) || p.Addr[0]|p.Addr[1] == 0 || w.mute(f, p) {
 		return DropICMP
 	}
 	w.turn(f, p)

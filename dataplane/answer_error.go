@@ -79,7 +79,7 @@ const (
 
 // icmpError turns the frame into an ICMP error about itself and sends it back where it came from.
 func (w *Worker) icmpError(f *packet.Frame, p *packet.Parsed, e ownError) Verdict {
-	if w.toMany(f) {
+	if w.mute(f, p) {
 		return e.otherwise
 	}
 	if !w.answers.take(w.now) {
@@ -110,10 +110,11 @@ func (w *Worker) icmpError(f *packet.Frame, p *packet.Parsed, e ownError) Verdic
 	return TxICMPError
 }
 
-// ownError4 writes the headers; TOS 0xc0 is internetwork control, as the kernel marks errors.
+// ownError4 writes the headers. The kernel marks errors as internetwork control and keeps what kind of service the
+// packet asked for (icmp_send: RT_TOS).
 func (w *Worker) ownError4(b []byte, p *packet.Parsed, e ownError, source [2]uint64) {
 	packet.IPv4(b).Encode(&packet.IPv4Fields{
-		TOS: 0xc0, TTL: ownTTL, Proto: packet.ProtoICMP, TotalLen: uint16(len(b)), ID: w.nextID(),
+		TOS: p.TOS&0x1e | 0xc0, TTL: ownTTL, Proto: packet.ProtoICMP, TotalLen: uint16(len(b)), ID: w.nextID(),
 		Src: uint32(source[0]), Dst: uint32(p.Addr[0]),
 	})
 	m := packet.ICMP(b[packet.IPv4Len:])
@@ -132,9 +133,11 @@ func ownError6(b []byte, p *packet.Parsed, e ownError, source [2]uint64) {
 	m.UpdateChecksum(pseudo6(&h))
 }
 
-// toMany reports whether a frame was for a group: it is never answered by an error or a reset
-// (RFC 1122 section 3.2.2).
-func (w *Worker) toMany(f *packet.Frame) bool { return f.Bytes()[0]&1 != 0 }
+// mute reports whether a packet is never answered by an error or a reset: a frame for a group (RFC 1122 section
+// 3.2.2), and what says that it comes from us, who would get the answer.
+func (w *Worker) mute(f *packet.Frame, p *packet.Parsed) bool {
+	return f.Bytes()[0]&1 != 0 || w.snap.VIPs[p.Src()]
+}
 
 // errorSource is the source address of an error about p, in wire words.
 func (w *Worker) errorSource(f *packet.Frame, p *packet.Parsed, e ownError) [2]uint64 {
@@ -161,7 +164,7 @@ func isError(icmpType uint8, p *packet.Parsed) bool {
 // would (RFC 9293 section 3.10.7.1).
 func (w *Worker) reset(f *packet.Frame, p *packet.Parsed) Verdict {
 	l4 := f.Bytes()[p.L4Off : int(p.L3Off)+int(p.TotalLen)]
-	if p.TCPFlags&packet.TCPRst != 0 || w.toMany(f) || packet.Fold(packet.Sum(l4, p.PseudoSum(len(l4)))) != 0 {
+	if p.TCPFlags&packet.TCPRst != 0 || w.mute(f, p) || packet.Fold(packet.Sum(l4, p.PseudoSum(len(l4)))) != 0 {
 		return DropNoService
 	}
 	if !w.answers.take(w.now) {
@@ -175,12 +178,12 @@ func (w *Worker) reset(f *packet.Frame, p *packet.Parsed) Verdict {
 	if p.V6() {
 		n = packet.IPv6Len
 		packet.IPv6(ip).Encode(&packet.IPv6Fields{
-			NextHeader: packet.ProtoTCP, HopLimit: ownTTL, PayloadLen: packet.TCPLen,
+			NextHeader: packet.ProtoTCP, HopLimit: ownTTL, PayloadLen: packet.TCPLen, TrafficClass: p.TOS &^ ecnMask,
 			Src: [2]uint64{p.Addr[2], p.Addr[3]}, Dst: [2]uint64{p.Addr[0], p.Addr[1]},
 		})
 	} else {
 		packet.IPv4(ip).Encode(&packet.IPv4Fields{
-			TTL: ownTTL, Proto: packet.ProtoTCP, DF: true, TotalLen: packet.IPv4Len + packet.TCPLen,
+			TOS: p.TOS &^ ecnMask, TTL: ownTTL, Proto: packet.ProtoTCP, DF: true, TotalLen: packet.IPv4Len + packet.TCPLen,
 			Src: uint32(p.Addr[0] >> 32), Dst: uint32(p.Addr[0]),
 		})
 	}
@@ -190,6 +193,9 @@ func (w *Worker) reset(f *packet.Frame, p *packet.Parsed) Verdict {
 	f.Len = p.L3Off + uint16(n) + packet.TCPLen
 	return TxReset
 }
+
+// ecnMask is the part of TOS that is a path's, not a packet's (RFC 3168): a reset has none.
+const ecnMask = 3
 
 func resetOf(seg packet.TCP) packet.TCPFields {
 	out := packet.TCPFields{SrcPort: seg.DstPort(), DstPort: seg.SrcPort(), Flags: packet.TCPRst}

@@ -169,6 +169,7 @@ func (b *bed) publish(next *lvs.Snapshot) {
 		}
 	}
 	s.Hops, s.HopIDs = slices.Clone(b.hops), maps.Clone(b.hopIDs)
+	s.Locals = []netip.Addr{netip.MustParseAddr("10.0.0.10"), netip.MustParseAddr("fd00::10")}
 	s.IndexServices()
 	b.snapshots.Store(s)
 }

@@ -16,12 +16,15 @@ func (w *Worker) flow(f *packet.Frame, p *packet.Parsed, ref conntrack.Ref) Verd
 	if w.snap.idle[index(p.V6())] {
 		return w.stray(f, p)
 	}
-	if !m.Live() || w.over(e) || !ref.Reply() && w.renewed(f, p, e) {
+	if !m.Live() || w.over(e) {
 		w.expire(ref, e)
 		return w.miss(f, p)
 	}
 	if ref.Reply() {
 		return w.reply(f, p, e)
+	}
+	if w.renewed(f, p, e) {
+		return w.replace(f, p, ref, e)
 	}
 	s := session{ref, e, m}
 	if m.Flags()&conntrack.FlagOnePacket != 0 {
@@ -34,11 +37,22 @@ func (w *Worker) flow(f *packet.Frame, p *packet.Parsed, ref conntrack.Ref) Verd
 func (w *Worker) renewed(f *packet.Frame, p *packet.Parsed, e *conntrack.Entry) bool {
 	switch p.Proto {
 	case lvs.ProtoTCP:
-		return p.TCPFlags&packet.TCPSyn != 0 && w.renews(p, e)
+		return p.TCPFlags&packet.TCPSyn != 0 && w.renews(e)
 	case lvs.ProtoSCTP:
 		return w.renewsSCTP(f, p, e)
 	}
 	return false
+}
+
+// replace ends a session in favour of a new one for its packet. The old one is still counted when a real server
+// is chosen for the new one: the kernel leaves the end to a timer that is due (ip_vs_conn_expire_now).
+func (w *Worker) replace(f *packet.Frame, p *packet.Parsed, ref conntrack.Ref, e *conntrack.Entry) Verdict {
+	mine := w.conns.Delete(ref.Conn())
+	v := w.miss(f, p)
+	if mine {
+		w.Gone(ref, e)
+	}
+	return v
 }
 
 // session is a live session as a packet found it.
@@ -53,13 +67,10 @@ func (w *Worker) session(ref conntrack.Ref) session {
 	return session{ref, e, e.Meta()}
 }
 
-// reusable reports whether a TCP SYN starts a new session over a finished one (conn_reuse_mode,
+// reusable reports whether a segment with SYN starts a new session over a finished one (conn_reuse_mode,
 // ip_vs_core.c is_new_conn_expected): bit 0 for a session in TIME_WAIT or CLOSE, bit 1 also for
 // one in FIN_WAIT without replies, and none that hangs on a template.
-func (w *Worker) reusable(p *packet.Parsed, e *conntrack.Entry) bool {
-	if p.TCPFlags&(packet.TCPSyn|packet.TCPAck|packet.TCPRst) != packet.TCPSyn {
-		return false
-	}
+func (w *Worker) reusable(e *conntrack.Entry) bool {
 	s, mode := e.State(), w.snap.Settings.ConnReuseMode
 	over := s == conntrack.TCPTimeWait || s == conntrack.TCPClose
 	if mode&2 != 0 && s == conntrack.TCPFinWait && e.Flags()&conntrack.FlagNoOutput != 0 {
@@ -68,13 +79,13 @@ func (w *Worker) reusable(p *packet.Parsed, e *conntrack.Entry) bool {
 	return over && mode != 0 && e.Control() == 0
 }
 
-// renews reports whether a TCP SYN replaces its session: by conn_reuse_mode, or because the real server is
-// quiesced and expire_nodest_conn is set.
-func (w *Worker) renews(p *packet.Parsed, e *conntrack.Entry) bool {
-	if w.reusable(p, e) {
+// renews reports whether a segment with SYN replaces its session: by conn_reuse_mode, or because the real
+// server is quiesced and expire_nodest_conn is set.
+func (w *Worker) renews(e *conntrack.Entry) bool {
+	if w.reusable(e) {
 		return true
 	}
-	if w.snap.Settings.ExpireNodestConn == 0 || p.TCPFlags&packet.TCPAck != 0 {
+	if w.snap.Settings.ExpireNodestConn == 0 {
 		return false
 	}
 	d := w.dest(e.Dest())
@@ -90,6 +101,9 @@ func (w *Worker) request(f *packet.Frame, p *packet.Parsed, s session) Verdict {
 	d := &snap.Dests[id]
 	if d.Removed || d.Load == nil {
 		return w.orphan(f, p, s)
+	}
+	if s.meta.Flags()&conntrack.FlagTemplate != 0 {
+		return DropNoService // a client's port 0 has the key of its template
 	}
 	hop := &snap.Hops[d.Hop]
 	if hop.State != HopReady {
@@ -108,7 +122,7 @@ func (w *Worker) request(f *packet.Frame, p *packet.Parsed, s session) Verdict {
 		return w.forwardDR(f, p, hop)
 	}
 	v := w.forward(f, p, forwarding{s.e, d, hop, method})
-	if v == TxICMPError && method != lvs.MethodNAT {
+	if v == TxICMPError && method != lvs.MethodNAT && s.meta.Flags()&conntrack.FlagOnePacket == 0 {
 		// The kernel sees its own error pass as the session's reply and counts it (ip_vs_out_icmp).
 		w.stats.out(id, f.Len-p.L3Off)
 	}
@@ -156,8 +170,7 @@ func (w *Worker) orphan(f *packet.Frame, p *packet.Parsed, s session) Verdict {
 		e.Touch(w.now, w.snap.Timeouts.Of(conntrack.TCPClose))
 		return w.reset(f, p)
 	}
-	w.expire(ref, e)
-	return w.miss(f, p)
+	return w.replace(f, p, ref, e)
 }
 
 // forwarding is what the three methods work with.
@@ -216,8 +229,8 @@ func (w *Worker) pathMTU(to forwarding) uint16 {
 // refuses reports whether a packet larger than mtu must not be cut: IPv4's with DF and IPv6's, unless they
 // came in fragments that fit.
 func (w *Worker) refuses(p *packet.Parsed, mtu int) bool {
-	if w.atLimit != 0 {
-		return int(w.atLimit) > mtu
+	if w.atLimit != 0 && int(w.atLimit) <= mtu {
+		return false
 	}
 	return p.V6() || p.Flags&packet.FlagDF != 0
 }
@@ -254,11 +267,18 @@ func (w *Worker) reply(f *packet.Frame, p *packet.Parsed, e *conntrack.Entry) Ve
 		e.ClearFlags(conntrack.FlagNoOutput)
 	}
 	w.track(f, p, session{e: e, meta: m}, conntrack.Output)
-	w.stats.out(e.Dest(), p.TotalLen)
+	w.countReply(e.Dest(), p.TotalLen)
 	if fits {
 		return w.forwardReply(f, p, e, hop)
 	}
 	return w.cut(f, w.forwardReply(f, p, e, hop), hop.MTU)
+}
+
+// countReply counts a packet of a real server's, of one that is configured (ip_vs_out_stats).
+func (w *Worker) countReply(id uint32, bytes uint16) {
+	if d := w.dest(id); d != nil && !d.Removed {
+		w.stats.out(id, bytes)
+	}
 }
 
 // The dataplane's word of a NAT session caches the client's next hop: HopID in the

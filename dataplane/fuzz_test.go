@@ -110,7 +110,7 @@ func (b *bed) rightFrame(in []byte, v Verdict, port uint8, out []byte) {
 	if v == TxTUN {
 		out = unwrap(b.tb, out)
 	}
-	if err := packet.Parse(out, &p); err != 0 && (err != packet.ErrLand || v != TxNAT) {
+	if err := packet.Parse(out, &p); err != 0 {
 		b.tb.Fatalf("%s: what came out is refused as %s\nin  %x\nout %x", v, err, in, out)
 	}
 	if v == TxARP || packet.Parse(in, &q) != 0 {

@@ -75,12 +75,15 @@ func (w *Worker) relay(f *packet.Frame, p *packet.Parsed) Verdict {
 		ref = w.scheduleICMP(f, &key)
 	}
 	if ref == 0 {
-		w.countError(p)
-		return w.strayICMP(f, p)
+		v := w.strayICMP(f, p)
+		if v == TxRouted {
+			w.countError(p)
+		}
+		return v
 	}
 	e := w.table.Entry(ref)
 	switch {
-	case !e.Live() || e.Expired(w.now):
+	case e.Flags()&conntrack.FlagTemplate != 0, !e.Live() || e.Expired(w.now):
 		return w.strayICMP(f, p)
 	case !p.V6() && !packet.ICMP(f.Bytes()[p.L4Off:int(p.L3Off)+int(p.TotalLen)]).ChecksumOK():
 		return DropICMP
@@ -99,8 +102,8 @@ func (w *Worker) countError(p *packet.Parsed) {
 		return
 	}
 	e := w.table.Entry(ref)
-	if d := w.dest(e.Dest()); d != nil && !d.Removed && methodOf(e.Flags()) != lvs.MethodNAT {
-		w.stats.out(e.Dest(), p.TotalLen)
+	if methodOf(e.Flags()) != lvs.MethodNAT {
+		w.countReply(e.Dest(), p.TotalLen)
 	}
 }
 
@@ -109,7 +112,7 @@ func (w *Worker) countError(p *packet.Parsed) {
 func (w *Worker) scheduleICMP(f *packet.Frame, key *conntrack.Key) conntrack.Ref {
 	p := &packet.Parsed{Addr: key.Addr, L4: key.L4, Kind: packet.KindFlow, Proto: w.inner.Proto, Flags: w.inner.Flags}
 	id := w.service(f, p)
-	if id == 0 {
+	if id == 0 || uint16(p.L4) == wirePortFTPData {
 		return 0
 	}
 	svc := &w.snap.Services[id]
@@ -143,7 +146,7 @@ func swapped(p *packet.Parsed) conntrack.Key {
 // NAT rewrites its destination and what it quotes. It neither moves the session's state nor its timer.
 func (w *Worker) relayIn(f *packet.Frame, p *packet.Parsed, e *conntrack.Entry) Verdict {
 	d := w.dest(e.Dest())
-	if d == nil || d.Removed {
+	if d == nil {
 		return DropRemoved
 	}
 	if d.Local && w.stack != nil {
@@ -157,7 +160,9 @@ func (w *Worker) relayIn(f *packet.Frame, p *packet.Parsed, e *conntrack.Entry) 
 	if p.TTL <= 1 {
 		return w.timeExceeded(f, p, false)
 	}
-	w.stats.in(e.Dest(), p.TotalLen)
+	if !d.Removed {
+		w.stats.in(e.Dest(), p.TotalLen)
+	}
 	switch method := methodOf(e.Flags()); method {
 	case lvs.MethodDR:
 		return w.forwardDR(f, p, hop)
@@ -192,7 +197,7 @@ func (w *Worker) relayOut(f *packet.Frame, p *packet.Parsed, e *conntrack.Entry)
 	if p.TTL <= 1 {
 		return w.timeExceeded(f, p, true)
 	}
-	w.stats.out(e.Dest(), p.TotalLen)
+	w.countReply(e.Dest(), p.TotalLen)
 	return w.rewriteOut(f, p, e, hop)
 }
 

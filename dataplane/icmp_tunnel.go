@@ -18,7 +18,7 @@ func (w *Worker) relayTunnel(f *packet.Frame, p *packet.Parsed) (v Verdict, ours
 	if outer.Proto == packet.ProtoUDP {
 		k.port = uint16(outer.L4 >> 16)
 	}
-	if p.V6() || uint32(p.Addr[0]>>32) != uint32(outer.Addr[0]) || w.snap.tunnels[k] == 0 {
+	if p.V6() || uint32(p.Addr[0]>>32) != uint32(outer.Addr[0]) || !w.ours4(outer.Addr[0]) || w.snap.tunnels[k] == 0 {
 		return 0, false
 	}
 	end := int(p.L3Off) + int(p.TotalLen)

@@ -56,6 +56,7 @@ type model struct {
 	now       conntrack.Tick
 	services  map[mFlow]*mService // by VIP and protocol, no client
 	sessions  map[mFlow]*mSession
+	leaving   *mSession            // replaced by the packet under way
 	templates map[mFlow]*mTemplate // by masked client with port 0
 	discarded map[*mTemplate]mFlow // no longer followed, but sessions hang on them
 	vectors   tcpVectors
@@ -131,8 +132,8 @@ var forwards = map[lvs.Method]Verdict{lvs.MethodDR: TxDR, lvs.MethodNAT: TxNAT, 
 func (m *model) request(f mFlow, flags uint8) wish {
 	svc, s := m.service(f), m.sessions[f]
 	if s != nil && m.reusable(f, s, flags) {
-		m.remove(f, s)
-		s = nil
+		m.leaving, s = s, nil // counted until the new one is (left)
+		delete(m.sessions, f)
 	}
 	if s != nil {
 		if !m.destOf(f, s).configured {
@@ -160,7 +161,7 @@ func (m *model) request(f mFlow, flags uint8) wish {
 }
 
 func (m *model) reusable(f mFlow, s *mSession, flags uint8) bool {
-	return f.proto == lvs.ProtoTCP && flags&(packet.TCPSyn|packet.TCPAck|packet.TCPRst) == packet.TCPSyn &&
+	return f.proto == lvs.ProtoTCP && flags&packet.TCPSyn != 0 &&
 		(s.state == "TIME_WAIT" || s.state == "CLOSE") && s.template == nil
 }
 
@@ -254,6 +255,19 @@ func (m *model) move(f mFlow, s *mSession, to string) {
 }
 
 func (m *model) remove(f mFlow, s *mSession) {
+	m.uncount(f, s)
+	delete(m.sessions, f)
+}
+
+// left ends the session that the last request replaced.
+func (m *model) left(f mFlow) {
+	if m.leaving != nil {
+		m.uncount(f, m.leaving)
+		m.leaving = nil
+	}
+}
+
+func (m *model) uncount(f mFlow, s *mSession) {
 	d := m.destOf(f, s)
 	if m.active(s.state) {
 		d.active--
@@ -266,7 +280,6 @@ func (m *model) remove(f mFlow, s *mSession) {
 	if s.template != nil {
 		s.template.sessions--
 	}
-	delete(m.sessions, f)
 }
 
 // replied records a real server's packet of a NAT session.
@@ -276,7 +289,9 @@ func (m *model) replied(f mFlow, flags uint8) {
 		m.move(f, s, m.next("output", flags, s.state))
 	}
 	s.seen, s.timeout = m.now, m.timeout(s.state)
-	m.total.OutPackets++
+	if m.destOf(f, s).configured {
+		m.total.OutPackets++
+	}
 }
 
 // tick moves the clock on by one; renewed is asked where the order of the sweep within one

@@ -127,6 +127,7 @@ func (w *world) clientPacket() {
 		packet.TCPRst, packet.TCPSyn | packet.TCPAck, packet.TCPRst | packet.TCPSyn, 0,
 	})
 	want := w.m.request(f, flags)
+	defer w.m.left(f)
 	verdict, got := w.exchange(0, seg{src: f.client.String(), dst: f.vip.String(), proto: f.proto, flags: flags})
 	if verdict != want.verdict {
 		w.tb.Fatalf("flags %#x of %v: %s, the model says %s", flags, f, verdict, want.verdict)

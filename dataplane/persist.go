@@ -115,11 +115,11 @@ func templateKey(p *packet.Parsed, svc *lvs.Service) conntrack.Key {
 			k.Addr[0] = k.Addr[0]&0xffff_ffff | mark<<32
 		}
 	}
-	if svc.PersistBits == 0 {
+	if !svc.MasksClients() {
 		return k
 	}
 	if !k.V6 {
-		k.Addr[0] &= uint64(maskWire4(svc.PersistBits)) | 0xffff_ffff<<32
+		k.Addr[0] &= uint64(bits.ReverseBytes32(svc.ClientMask4())) | 0xffff_ffff<<32
 		return k
 	}
 	hi, lo := maskWire6(svc.PersistBits)
@@ -128,13 +128,7 @@ func templateKey(p *packet.Parsed, svc *lvs.Service) conntrack.Key {
 	return k
 }
 
-// maskWire4 is the netmask of a prefix length as a little-endian load of its wire bytes.
-func maskWire4(bits uint8) uint32 {
-	var b [4]byte
-	binary.BigEndian.PutUint32(b[:], ^uint32(0)<<(32-min(bits, 32)))
-	return binary.LittleEndian.Uint32(b[:])
-}
-
+// maskWire6 is the netmask of a prefix length as little-endian loads of its wire bytes.
 func maskWire6(bits uint8) (first, second uint64) {
 	var b [16]byte
 	binary.BigEndian.PutUint64(b[0:], ^uint64(0)<<(64-min(bits, 64)))

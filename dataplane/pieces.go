@@ -141,7 +141,7 @@ func (w *Worker) cut6(b []byte, l2 int, mtu uint16, port uint8) bool {
 	if len(payload)+packet.IPv6Len <= int(mtu) {
 		return w.piece(port, b[:head], payload, 0) != nil
 	}
-	id := w.wholeID()
+	id := uint32(w.nextID())<<16 | uint32(w.nextID()) // its sender's might meet another sender's in a tunnel
 	g := w.geometry(len(payload), int(mtu)-packet.IPv6Len-fragLen)
 	for off, end := 0, 0; off < len(payload); off = end {
 		end = g.next(off)
@@ -158,14 +158,6 @@ func (w *Worker) cut6(b []byte, l2 int, mtu uint16, port uint8) bool {
 		ip.SetPayloadLen(uint16(fragLen + len(part)))
 	}
 	return true
-}
-
-// wholeID is the fragment id of a datagram that was put together, so that it keeps its own, or a new one.
-func (w *Worker) wholeID() uint32 {
-	if w.atLimit != 0 {
-		return w.whole.FragID
-	}
-	return uint32(w.nextID())<<16 | uint32(w.nextID())
 }
 
 // piece makes a frame of head, gap bytes and part that leaves by port, and returns its bytes; nil without a frame.

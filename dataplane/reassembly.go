@@ -279,7 +279,6 @@ func (w *Worker) forwardWhole(d *datagram) Verdict {
 	if err := packet.Parse(f.Bytes(), p); err != 0 {
 		return ParseVerdict(err)
 	}
-	p.FragID = d.key.id
 	w.atLimit, w.nEdges = d.limit, 0
 	if d.nEdges <= maxEdges {
 		w.nEdges = copy(w.edges[:], d.edges[:d.nEdges])

@@ -25,14 +25,17 @@ func (w *Worker) miss(f *packet.Frame, p *packet.Parsed) Verdict {
 			return v
 		}
 	}
-	if !p.V6() && w.snap.own.get(p.Addr[0]&0xffff_ffff|ownAddr) != 0 {
+	if !p.V6() && w.ours4(p.Addr[0]) {
 		return DropOwnSource
 	}
 	id := w.service(f, p)
-	if p.Proto == lvs.ProtoSCTP {
-		return w.missSCTP(f, p, id)
+	if uint16(p.L4) == wirePortFTPData {
+		id = 0
 	}
-	if id == 0 || w.ftpData(p, id) {
+	switch {
+	case p.Proto == lvs.ProtoSCTP:
+		return w.missSCTP(f, p, id)
+	case id == 0:
 		return w.stray(f, p)
 	}
 	if p.Proto == lvs.ProtoTCP && !w.starts(p) && !w.continues(p, id) {
@@ -41,13 +44,11 @@ func (w *Worker) miss(f *packet.Frame, p *packet.Parsed) Verdict {
 	return w.schedule(f, p, &w.snap.Services[id])
 }
 
-// ftpData reports whether a packet comes from FTP's data port: such a session belongs to another, and is never
-// scheduled by itself (ip_vs_schedule), but for a mark.
-func (w *Worker) ftpData(p *packet.Parsed, id lvs.ServiceID) bool {
-	return uint16(p.L4) == wirePortFTPData && w.snap.Services[id].Config.Key.Mark == 0
-}
+// ours4 reports whether the low half is an IPv4 address of our own.
+func (w *Worker) ours4(addr uint64) bool { return w.snap.own.get(addr&0xffff_ffff|ownAddr) != 0 }
 
-// wirePortFTPData is port 20 in a little-endian load.
+// wirePortFTPData is port 20 in a little-endian load. A session from there belongs to another, and is never
+// scheduled by itself (ip_vs_schedule).
 const wirePortFTPData = 20 << 8
 
 // starts reports whether a TCP segment may start a session: a SYN, with sloppy_tcp any but a RST.
@@ -218,6 +219,13 @@ func (w *Worker) gone(p *packet.Parsed) bool {
 // told so, where nat_icmp_send is on; a reset needs no answer. What would have been routed is quoted
 // with its TTL taken down.
 func (w *Worker) strayReply(f *packet.Frame, p *packet.Parsed) Verdict {
+	if p.V6() && w.snap.VIPs[p.Src()] {
+		v := w.forwardRouted(f, p)
+		if v == TxRouted {
+			w.direct(f, p)
+		}
+		return v
+	}
 	if !w.gone(p) {
 		return w.forwardRouted(f, p)
 	}
@@ -229,4 +237,21 @@ func (w *Worker) strayReply(f *packet.Frame, p *packet.Parsed) Verdict {
 	}
 	decTTL(f.Bytes()[p.L3Off:], p)
 	return w.unknownReply(f, p)
+}
+
+// direct tracks the answer of a DR or TUN real server that we route: it comes from the VIP (ip_vs_out). A kernel
+// takes such a packet for a forged one in IPv4, and in IPv6 not.
+func (w *Worker) direct(f *packet.Frame, p *packet.Parsed) {
+	key := swapped(p)
+	ref := w.conns.FindKey(&key)
+	if ref == 0 || ref.Reply() {
+		return
+	}
+	s := w.session(ref)
+	if !s.meta.Live() || s.e.Expired(w.now) || methodOf(s.meta.Flags()) == lvs.MethodNAT {
+		return
+	}
+	s.e.ClearFlags(conntrack.FlagNoOutput)
+	w.track(f, p, s, conntrack.Output)
+	w.countReply(s.e.Dest(), p.TotalLen)
 }

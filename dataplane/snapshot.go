@@ -337,6 +337,24 @@ func sameFlow(a, b *Service) bool {
 	return a.Config.Key == b.Config.Key
 }
 
+// removedSince reports whether a real server was removed between two snapshots while sessions of removed ones
+// are left.
+func (s *Snapshot) removedSince(before *Snapshot) bool {
+	if s.removed == 0 || before == nil {
+		return false
+	}
+	for id := range before.Dests {
+		old := &before.Dests[id]
+		if old.Load == nil || old.Removed {
+			continue
+		}
+		if id >= len(s.Dests) || s.Dests[id].Removed || s.Dests[id].Load != old.Load {
+			return true
+		}
+	}
+	return false
+}
+
 // ownAddr keeps the keys of Snapshot.own from being 0.
 const ownAddr = 1 << 63
 

@@ -144,9 +144,10 @@ func (w *Worker) begin(now conntrack.Tick) {
 		w.clock = now.Duration()
 	}
 	if snap := w.source.Load(); snap != w.snap {
+		before := w.snap
 		w.snap = snap
 		w.stats.generation.Store(snap.Generation)
-		if w.id == 0 && snap.removed > 0 && snap.Settings.ExpireNodestConn != 0 {
+		if w.id == 0 && snap.Settings.ExpireNodestConn != 0 && snap.removedSince(before) {
 			w.expireOrphans()
 		}
 	}

@@ -7,7 +7,8 @@ import (
 )
 
 // counters turns the workers' ever-growing counts into what IPVS shows: counts since a service
-// or destination was made or -Z, and rates.
+// or destination was made or -Z, and rates. IPVS shows the counts of its estimator's last tick, at most two
+// seconds old, and -Z begins there (ip_vs_copy_stats, ip_vs_zero_stats).
 type counters struct {
 	workers  []*dataplane.Stats
 	services []counter // by ServiceID
@@ -36,8 +37,14 @@ func (c *counters) follow(before, built *lvs.Snapshot) {
 		if d == nil {
 			continue
 		}
-		// One that comes back into a service made anew counts from 0, as the kernel has it.
-		if owner := (destOwner{d.Load, d.Service}); c.dests[id].owner != owner {
+		owner, was := destOwner{d.Load, d.Service}, c.dests[id].owner
+		if was == owner {
+			continue
+		}
+		if before, ok := was.(destOwner); ok && before.load == d.Load {
+			c.dests[id].owner = owner // one that comes back into a service made anew: as with -Z
+			c.dests[id].reset()
+		} else {
 			c.dests[id] = startingAt(owner, c.rawDest(lvs.DestID(id)))
 		}
 	}
@@ -81,26 +88,32 @@ func (c *counters) rawTotal() (sum dataplane.DestStats) {
 	return sum
 }
 
-func (c *counter) show(raw dataplane.DestStats) control.Counters {
-	return control.Counters{Stats: control.Stats{
+// show is what ipvsadm prints.
+func (c *counter) show() control.Counters {
+	return control.Counters{Stats: c.since(c.rates.last), Rates: c.rates.show()}
+}
+
+// since is what came to be counted up to raw.
+func (c *counter) since(raw dataplane.DestStats) control.Stats {
+	return control.Stats{
 		Conns: raw.Conns - c.zero.Conns, InPackets: raw.InPackets - c.zero.InPackets,
 		OutPackets: raw.OutPackets - c.zero.OutPackets, InBytes: raw.InBytes - c.zero.InBytes,
 		OutBytes: raw.OutBytes - c.zero.OutBytes,
-	}, Rates: c.rates.show()}
+	}
 }
 
-// reset is -Z: counts and rates begin anew.
-func (c *counter) reset(raw dataplane.DestStats) { *c = startingAt(c.owner, raw) }
+// reset is -Z: counts and rates begin anew, with what the last tick saw.
+func (c *counter) reset() { *c = startingAt(c.owner, c.rates.last) }
 
 // zero resets one service with its destinations, or everything for the zero key.
 func (c *counters) zero(built *lvs.Snapshot, key lvs.ServiceKey) {
 	all := key == (lvs.ServiceKey{})
 	if all {
-		c.total.reset(c.rawTotal())
+		c.total.reset()
 	}
 	for id, s := range built.Services {
 		if s != nil && (all || s.Key == key) {
-			c.services[id].reset(c.rawService(lvs.ServiceID(id)))
+			c.services[id].reset()
 		}
 	}
 	for id, d := range built.Destinations {
@@ -108,7 +121,7 @@ func (c *counters) zero(built *lvs.Snapshot, key lvs.ServiceKey) {
 			continue
 		}
 		if s := built.Services[d.Service]; all || s != nil && s.Key == key {
-			c.dests[id].reset(c.rawDest(lvs.DestID(id)))
+			c.dests[id].reset()
 		}
 	}
 }

@@ -15,7 +15,7 @@ func (n *Node) Listing() control.Listing {
 	defer n.mu.RUnlock()
 	l := control.Listing{
 		Size: n.opt.Table.Stats().Size, Timeouts: n.setSeconds, Settings: n.settings,
-		Total: n.counters.total.show(n.counters.rawTotal()), Services: []control.ListedService{},
+		Total: n.counters.total.show(), Services: []control.ListedService{},
 		Daemons: slices.Clone(n.daemons),
 	}
 	for i := range n.services {
@@ -26,7 +26,7 @@ func (n *Node) Listing() control.Listing {
 
 func (n *Node) listed(s *lvs.Service) control.ListedService {
 	out := control.ListedService{
-		Service: *s, Counters: n.counters.services[s.ID].show(n.counters.rawService(s.ID)),
+		Service: *s, Counters: n.counters.services[s.ID].show(),
 		Destinations: make([]control.ListedDestination, len(s.Destinations)),
 	}
 	out.Service.Destinations = nil
@@ -34,7 +34,7 @@ func (n *Node) listed(s *lvs.Service) control.ListedService {
 		d := &s.Destinations[i]
 		out.Destinations[i] = control.ListedDestination{
 			Destination: listedDestination(s, d), Active: int(d.Load.Active()), Inactive: int(d.Load.Inactive()),
-			Persistent: int(d.Load.Persist()), Counters: n.counters.dests[d.ID].show(n.counters.rawDest(d.ID)),
+			Persistent: int(d.Load.Persist()), Counters: n.counters.dests[d.ID].show(),
 		}
 	}
 	return out

@@ -37,6 +37,7 @@ func TestReplaceKeepsCountersOfWhatStays(t *testing.T) {
 		b.syn()
 	}
 	b.replace(service(80, 1, 3))
+	b.TickRates()
 	l := b.Listing()
 	if got := l.Services[0].Counters.Conns; got != 6 {
 		t.Errorf("the service shows %d sessions, want 6", got)

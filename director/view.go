@@ -136,12 +136,12 @@ func (d *director) Services() []control.Service {
 			continue
 		}
 		out := control.ServiceOf(svc)
-		counts := d.counters.services[svc.ID].show(d.counters.rawService(svc.ID))
-		out.Stats, out.Rates = counts.Stats, counts.Rates
+		c := &d.counters.services[svc.ID]
+		out.Stats, out.Rates = c.since(d.counters.rawService(svc.ID)), c.rates.show()
 		for i := range svc.Destinations {
 			dest := &svc.Destinations[i]
-			counts := d.counters.dests[dest.ID].show(d.counters.rawDest(dest.ID))
-			out.RealServers[i].Stats, out.RealServers[i].Rates = counts.Stats, counts.Rates
+			c := &d.counters.dests[dest.ID]
+			out.RealServers[i].Stats, out.RealServers[i].Rates = c.since(d.counters.rawDest(dest.ID)), c.rates.show()
 			out.RealServers[i].NextHop = d.nextHop(snap, dest.ID)
 		}
 		d.showHealth(svc, &out)

@@ -164,6 +164,7 @@ type Service struct {
 	SchedFlags  SchedFlags
 	Persistence time.Duration // 0: none
 	PersistBits uint8         // prefix length of the client's address in the template; 0 = whole address
+	PersistWild uint32        // bits that a mask leaves out, for an IPv4 mask that is no prefix; else 0
 	OnePacket   bool          // -o: no session outlives its packet
 	Policy      Policy
 	Scale       int32 // weights are so many times what people see, for a slow start of small ones; 0: once

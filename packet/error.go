@@ -21,10 +21,8 @@ const (
 	ErrMartian                       // an address that may not be on a wire
 	ErrExtHeaderChain                // IPv6 extension headers cut, misplaced, repeated, or more than 8
 	ErrExtHeaderRouting              // IPv6 routing header with segments left: not its final stop
-	ErrFragmentBad                   // fragment ends past 65535, splits the L4 header, or is not whole 8s
+	ErrFragmentBad                   // fragment is empty, ends past 65535, or is not whole 8s
 	ErrL4Short                       // IP payload shorter than the L4 header
-	ErrPortZero                      // TCP, UDP or SCTP port 0
-	ErrLand                          // source is destination, port included
 	numErrors
 )
 
@@ -50,8 +48,6 @@ var errorNames = [NumErrors]string{
 	ErrExtHeaderRouting: "ext_header_routing",
 	ErrFragmentBad:      "fragment_bad",
 	ErrL4Short:          "l4_short",
-	ErrPortZero:         "port_zero",
-	ErrLand:             "land",
 }
 
 // String returns the reason in snake_case, usable as a counter's name; "ok" for

@@ -159,12 +159,11 @@ func (o *oracle) badFragment(head, n int) bool {
 	if o.p.Flags&FlagFragment == 0 {
 		return false
 	}
-	off, least := int(o.p.FragOff), o.least()
-	end := off + n
+	end := int(o.p.FragOff) + n
 	if o.src.Is4() {
 		end += head
 	}
-	return n == 0 || end > 65535 || o.more && n%8 != 0 || off > 0 && off < least || off == 0 && n < least
+	return n == 0 || end > 65535 || o.more && n%8 != 0
 }
 
 func (o *oracle) ipv6(b []byte) Error {
@@ -274,18 +273,13 @@ func (o *oracle) least() int {
 
 func (o *oracle) l4(b []byte) Error {
 	o.p.Kind = KindOther
-	if o.p.Flags&FlagLaterFrag == 0 {
-		if len(b) < o.least() {
-			return ErrL4Short
-		}
+	if o.p.Flags&FlagLaterFrag != 0 {
+		return ErrNone
+	}
+	if len(b) >= o.least() {
 		o.transport(b)
-	}
-	flow := o.p.Kind == KindFlow
-	if flow && (o.sport == 0 || o.dport == 0) {
-		return ErrPortZero
-	}
-	if o.src == o.dst && (!flow || o.sport == o.dport) {
-		return ErrLand
+	} else if o.p.Flags&FlagFragment == 0 {
+		return ErrL4Short
 	}
 	return ErrNone
 }

@@ -69,7 +69,6 @@ func fast4(h []byte, at fastAt, p *Parsed) bool {
 	dst, ports := binary.LittleEndian.Uint32(h[16:]), binary.LittleEndian.Uint32(h[20:])
 	total, proto := swap16(uint16(w0>>16)), uint8(w1>>8)
 	if int(total) > len(h) || w0>>48&0xff3f != 0 || uint8(w1) == 0 ||
-		uint16(ports) == 0 || ports>>16 == 0 || uint32(w1>>32) == dst ||
 		mayBeMartian(uint8(w1>>32)) || mayBeMartian(uint8(dst)) || !sumOK(w0, w1, dst) {
 		return false
 	}
@@ -101,8 +100,7 @@ func fast6(h []byte, at fastAt, p *Parsed) bool {
 		binary.LittleEndian.Uint64(h[24:]), binary.LittleEndian.Uint64(h[32:])}
 	ports := binary.LittleEndian.Uint32(h[40:])
 	total, proto, hops := IPv6Len+int(swap16(uint16(w>>32))), uint8(w>>48), uint8(w>>56)
-	if total > len(h) || total > 0xffff || hops == 0 || uint16(ports) == 0 || ports>>16 == 0 ||
-		a[1] == a[3] || a[0] == 0 || a[2] == 0 || uint8(a[0]) == 0xff {
+	if total > len(h) || total > 0xffff || hops == 0 || a[0] == 0 || a[2] == 0 || uint8(a[0]) == 0xff {
 		return false
 	}
 	tcpBits := uint8(0)

@@ -146,14 +146,13 @@ func setFragment(p *Parsed, off uint16, id uint32) {
 
 // badFragment reports a fragment of n payload bytes that no honest sender makes:
 // it ends beyond what a packet can hold, or it is empty, or more follow and it is
-// not whole 8-byte units, or it starts inside the L4 header (RFC 1858, RFC 3128:
-// overwriting what a filter saw in the first). A first one too small for its L4
-// header is found by parseL4.
+// not whole 8-byte units. One that splits the L4 header (RFC 1858) is none: the
+// datagram is put together before anybody looks into it.
 func badFragment(p *Parsed, n int, more bool) bool {
 	if n == 0 || int(p.FragOff)+int(p.TotalLen) > 0xffff && !p.V6() || int(p.FragOff)+n > 0xffff {
 		return true
 	}
-	return more && n%8 != 0 || p.FragOff > 0 && int(p.FragOff) < minL4(p)
+	return more && n%8 != 0
 }
 
 // minL4 returns the bytes of L4 header that p's protocol must have; 0 for protocols
@@ -180,27 +179,18 @@ func isICMP(p *Parsed) bool {
 	return p.Proto == ProtoICMP
 }
 
-// parseL4 ends a Parse: b is the IP payload after all extension headers.
+// parseL4 ends a Parse: b is the IP payload after all extension headers. A first
+// fragment that has not the whole L4 header is like a later one: of no flow yet.
 func parseL4(b []byte, p *Parsed) Error {
 	p.L4 = uint64(p.Proto) << 32
-	kind := KindOther
-	if p.Flags&FlagLaterFrag == 0 {
-		least := minL4(p)
-		if len(b) < least {
-			if p.Flags&FlagFragment != 0 {
-				return ErrFragmentBad
-			}
-			return ErrL4Short
-		}
-		kind = loadL4(b, p)
+	switch short := len(b) < minL4(p); {
+	case p.Flags&FlagLaterFrag != 0, short && p.Flags&FlagFragment != 0:
+		p.Kind = KindOther
+	case short:
+		return ErrL4Short
+	default:
+		p.Kind = loadL4(b, p)
 	}
-	if kind == KindFlow && (uint16(p.L4) == 0 || uint16(p.L4>>16) == 0) {
-		return ErrPortZero
-	}
-	if sameEnds(p) && (kind != KindFlow || uint16(p.L4) == uint16(p.L4>>16)) {
-		return ErrLand
-	}
-	p.Kind = kind
 	return ErrNone
 }
 
@@ -219,12 +209,4 @@ func loadL4(b []byte, p *Parsed) Kind {
 		return KindICMP
 	}
 	return KindOther
-}
-
-// sameEnds reports whether source and destination address are equal.
-func sameEnds(p *Parsed) bool {
-	if p.V6() {
-		return p.Addr[0] == p.Addr[2] && p.Addr[1] == p.Addr[3]
-	}
-	return uint32(p.Addr[0]) == uint32(p.Addr[0]>>32)
 }

@@ -161,7 +161,10 @@ func serviceTitle(s *control.Service) string {
 	if s.PersistenceSeconds > 0 {
 		parts = append(parts, fmt.Sprintf("persistent %d", s.PersistenceSeconds))
 	}
-	if s.PersistenceBits > 0 {
+	switch {
+	case s.PersistenceMask != "":
+		parts = append(parts, "mask "+s.PersistenceMask)
+	case s.PersistenceBits > 0:
 		parts = append(parts, "mask "+maskWord(s.VIP.Addr(), s.PersistenceBits))
 	}
 	if s.OnePacket {

@@ -2,7 +2,6 @@ package ipvsadm
 
 import (
 	"errors"
-	"math/bits"
 	"syscall"
 
 	"ulvs/control"
@@ -110,15 +109,16 @@ var editOps = map[tag]lvs.EditOp{
 	cmdStartDaemon: lvs.EditStartSync, cmdStopDaemon: lvs.EditStopSync,
 }
 
-// completeService turns the mask into a prefix length, and refuses what a director cannot be told:
-// persistence engines (as a kernel without them does) and masks that are no prefix.
+// completeService takes the mask, and refuses persistence engines as a kernel without them does.
 func (r *runner) completeService(q *request) error {
 	s := &q.edit.Service
-	ok := true
-	if s.Persistence != 0 {
-		s.PersistBits, ok = q.prefix()
+	switch {
+	case s.Persistence != 0 && q.family == family6:
+		s.PersistBits = uint8(q.bits6 % 128)
+	case s.Persistence != 0:
+		s.SetClientMask4(q.mask4)
 	}
-	if ok && q.engine == "" {
+	if q.engine == "" {
 		return nil
 	}
 	l, err := r.b.Listing()
@@ -126,25 +126,14 @@ func (r *runner) completeService(q *request) error {
 		return err
 	}
 	_, exists := find(&l, q.edit.Key)
-	errno := syscall.EINVAL
+	errno := syscall.ENOENT
 	switch {
 	case q.cmd == cmdAdd && exists:
 		errno = syscall.EEXIST
 	case q.cmd == cmdEdit && !exists:
 		errno = syscall.ESRCH
-	case ok:
-		errno = syscall.ENOENT
 	}
 	return &lvs.EditError{Op: q.edit.Op, Errno: errno}
-}
-
-// prefix returns the mask as lvs.Service.PersistBits has it: 0 is the whole address.
-func (q *request) prefix() (uint8, bool) {
-	if q.family == family6 {
-		return uint8(q.bits6 % 128), true
-	}
-	ones := bits.LeadingZeros32(^q.mask4)
-	return uint8(ones % 32), ones > 0 && bits.OnesCount32(q.mask4) == ones
 }
 
 func find(l *control.Listing, k lvs.ServiceKey) (*control.ListedService, bool) {

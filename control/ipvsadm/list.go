@@ -174,7 +174,7 @@ func titleOf(s *lvs.Service) string {
 	}
 	if s.Persistence != 0 {
 		fmt.Fprintf(&b, " persistent %d", int64(s.Persistence.Seconds()))
-		if s.PersistBits != 0 {
+		if s.MasksClients() {
 			fmt.Fprintf(&b, " mask %s", maskWord(s))
 		}
 	}
@@ -190,7 +190,7 @@ func ruleOf(s *lvs.Service) string {
 	fmt.Fprintf(&b, " -s %s", s.Scheduler)
 	if s.Persistence != 0 {
 		fmt.Fprintf(&b, " -p %d", int64(s.Persistence.Seconds()))
-		if s.PersistBits != 0 {
+		if s.MasksClients() {
 			fmt.Fprintf(&b, " -M %s", maskWord(s))
 		}
 	}

@@ -136,10 +136,8 @@ func procMask(s *lvs.Service) uint32 {
 		return 128 << 24
 	case s.Key.Addr.Is6():
 		return n << 24
-	case n == 0:
-		return ^uint32(0)
 	}
-	return ^uint32(0) << (32 - min(n, 32))
+	return s.ClientMask4()
 }
 
 func procStats(w *bufio.Writer, l *control.Listing) {

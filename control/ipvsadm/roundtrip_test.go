@@ -59,6 +59,9 @@ func randomService(r *rand.Rand) lvs.Service {
 	if s.Key.Port == 0 && s.Key.Mark == 0 || r.IntN(2) == 0 {
 		s.Persistence = time.Duration(1+r.IntN(1000)) * time.Second
 		s.PersistBits = uint8(r.IntN(s.Key.Addr.BitLen()))
+		if s.Key.Addr.Is4() {
+			s.SetClientMask4(r.Uint32() | 1<<r.IntN(32))
+		}
 	}
 	return s
 }
@@ -145,11 +148,11 @@ func TestLargeNumbersGetUnits(t *testing.T) {
 	}
 }
 
-func TestMasksThatAreNoPrefixAreRefused(t *testing.T) {
+func TestAnyMaskIsAMask(t *testing.T) {
 	f := newFake()
-	invalid := call{err: "Invalid operation.  Possibly wrong module version, address not unicast, ...\n", rc: 255}
 	for _, mask := range []string{"0.0.0.0", "255.0.255.0", "24"} {
-		compare(t, mask, run(t, f, "", "-A", "-t", "10.0.0.1:80", "-p", "-M", mask), invalid)
+		compare(t, mask, run(t, f, "", "-A", "-t", "10.0.0.1:80", "-p", "-M", mask), call{})
+		compare(t, "-C", run(t, f, "", "-C"), call{})
 	}
 	compare(t, "without -p", run(t, f, "", "-A", "-t", "10.0.0.1:80", "-M", "24"), call{})
 }

@@ -108,8 +108,7 @@ func maskWord(s *lvs.Service) string {
 	if s.Key.Addr.Is6() {
 		return strconv.Itoa(int(s.PersistBits))
 	}
-	m := ^uint32(0) << (32 - min(s.PersistBits, 32))
-	return netip.AddrFrom4([4]byte{byte(m >> 24), byte(m >> 16), byte(m >> 8), byte(m)}).String()
+	return lvs.DottedMask4(s.ClientMask4())
 }
 
 // Lengths to which the original cuts names.

@@ -53,14 +53,14 @@ func (m *masker) difference(want, got *Frame) string {
 
 // sameIDs reports whether fragments that belong together in want do so in got, too.
 func sameIDs(want, got []Frame) bool {
-	ids := map[uint16]uint16{}
+	ids := map[uint32]uint32{}
 	for i := range want {
 		w, ok := viewIP(want[i].Hex)
 		g, okGot := viewIP(got[i].Hex)
-		if !ok || !okGot || w.v6 || g.v6 || !w.fragment {
+		if !ok || !okGot || w.v6 != g.v6 || !w.fragment || !g.fragment {
 			continue
 		}
-		key, id := be16(want[i].Hex[w.at+4:]), be16(got[i].Hex[g.at+4:])
+		key, id := w.id(want[i].Hex), g.id(got[i].Hex)
 		if old, seen := ids[key]; seen && old != id {
 			return false
 		}

@@ -42,7 +42,19 @@ func viewIP(b []byte) (v ipView, ok bool) {
 	default:
 		return v, false
 	}
-	return v, v.end >= v.l4 && v.end <= len(b)
+	least := v.l4
+	if v.v6 && v.fragment {
+		least += 8
+	}
+	return v, v.end >= least && v.end <= len(b)
+}
+
+// id is what the fragments of a packet have in common.
+func (v ipView) id(frame []byte) uint32 {
+	if v.v6 {
+		return binary.BigEndian.Uint32(frame[v.l4+4:])
+	}
+	return uint32(be16(frame[v.at+4:]))
 }
 
 // masker hides what a recording cannot promise, and nothing else.
@@ -64,6 +76,10 @@ func (m *masker) masked(want, got []byte) ([]byte, []byte) {
 	v, ok := viewIP(want)
 	g, okGot := viewIP(got)
 	same := ok && okGot && v.at == g.at && v.l4 == g.l4 && v.v6 == g.v6 && v.proto == g.proto && v.fragment == g.fragment
+	if same && v.v6 && v.proto == 44 { // a datagram that was put together gets a new id
+		clear(want[v.l4+4 : v.l4+8])
+		clear(got[g.l4+4 : g.l4+8])
+	}
 	if !same || !m.own(v) || !m.own(g) {
 		return want, got
 	}
@@ -79,9 +95,6 @@ func (m *masker) masked(want, got []byte) ([]byte, []byte) {
 		maskGUE(want, got, v, g)
 	case v.proto == 47:
 		maskGRE(want[v.l4:v.end], got[g.l4:g.end], v.fragment)
-	case v.v6 && v.proto == 44:
-		clear(want[v.l4+4 : v.l4+8])
-		clear(got[v.l4+4 : v.l4+8])
 	}
 	return want, got
 }

@@ -66,7 +66,7 @@ func (v *victim) frames() []hostileFrame {
 		{"a bad header checksum", v.ipv4(func(ip []byte) []byte { ip[10] ^= 1; return ip }), "bad_ip_checksum"},
 		{"TTL 1 has no way", v.resummed(func(ip []byte) { ip[8] = 1 }), "tx_icmp_error"},
 		{"a TCP header cut short", v.resummed(func(ip []byte) { ip[3] = 30 }), "bad_l4_short"},
-		{"LAND", v.resummed(func(ip []byte) { copy(ip[12:16], ip[16:20]); copy(ip[20:22], ip[22:24]) }), "bad_land"},
+		{"LAND", v.resummed(func(ip []byte) { copy(ip[12:16], ip[16:20]); copy(ip[20:22], ip[22:24]) }), "drop_own_source"},
 		{"a loopback source", v.resummed(func(ip []byte) { ip[12] = 127 }), "bad_martian"},
 		{"a broadcast source", v.resummed(func(ip []byte) { copy(ip[12:], "\xff\xff\xff\xff") }), "bad_martian"},
 		{"a header length below five words", v.ipv4(func(ip []byte) []byte { ip[0] = 0x44; return ip }), ""},

@@ -8,7 +8,7 @@ shift 3
 INIT=$(mktemp)
 trap 'rm -f "$INIT"' EXIT
 cat > "$INIT" <<Y
-export PYTHONPATH=$PWD:$HERE PYTHONDONTWRITEBYTECODE=1
+export PYTHONPATH=$PWD:$HERE PYTHONDONTWRITEBYTECODE=1 WIDE=$WIDE
 \$M libcrc32c
 /usr/bin/python3 $HERE/record.py $OUT $MODULE $*
 Y
