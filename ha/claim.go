@@ -21,7 +21,7 @@ func (m *Machine) onClaim(u *unit, c Claim) {
 	}
 	if c.beats(u.claim) {
 		u.claim = c
-		m.leave(u, StateBackup, ReasonHigherTerm)
+		m.toBackup(u, ReasonHigherTerm, linger) // no last advert: backups would race the new master
 		return
 	}
 	m.act(Action{Kind: ActionClaim, Claim: u.claim})

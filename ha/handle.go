@@ -196,7 +196,7 @@ func (m *Machine) masterAdvert(i int, u *unit, ev *Event) {
 		if in.HigherPrioSendAdvert {
 			m.send(i, ours)
 		}
-		m.toBackup(u, ReasonBetter, 0)
+		m.toBackup(u, ReasonBetter, linger)
 		m.accept(in, u, a)
 	default:
 		if m.now-u.since > 2*in.AdvertInt { // not the last word of whom we took over from

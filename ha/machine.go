@@ -101,7 +101,7 @@ func (m *Machine) overslept(late Time) {
 		u := &m.units[i]
 		paused := u.state == StateMaster && late > m.inst[u.first].downTime()
 		if paused {
-			m.toBackup(u, ReasonPaused, 0)
+			m.toBackup(u, ReasonPaused, linger)
 		}
 		for j := range m.of(u) {
 			if in := &m.inst[u.first+j]; u.state == StateBackup && (paused || late > in.AdvertInt) {

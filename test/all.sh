@@ -5,7 +5,7 @@ cd "$(dirname "$0")/.."
 . test/root.sh
 become_root "$PWD/test/all.sh" "$@"
 find_go
-need git=git ip=iproute2 ethtool=ethtool iperf3=iperf3 gcc="gcc libc6-dev"
+need git=git ip=iproute2 ethtool=ethtool iperf3=iperf3 keepalived=keepalived nft=nftables gcc="gcc libc6-dev"
 git config --global --get-all safe.directory 2>/dev/null | grep -qxF "$PWD" || [ "$(stat -c %u .)" = "$(id -u)" ] ||
 	export GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory GIT_CONFIG_VALUE_0="$PWD"
 

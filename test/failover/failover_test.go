@@ -1,0 +1,223 @@
+package failover
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"ulvs/control"
+	"ulvs/internal/testutil"
+	"ulvs/lvs"
+	"ulvs/test/lab"
+	"ulvs/test/lab/labtest"
+)
+
+// ulvsBinary is the ulvs under test, built by TestMain.
+var ulvsBinary string
+
+func TestMain(m *testing.M) {
+	lab.RunHelper()
+	os.Exit(run(m))
+}
+
+func run(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "ulvs-failover")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	ulvsBinary = filepath.Join(dir, "ulvs")
+	build := exec.Command("go", "build", "-o", ulvsBinary, "ulvs/cmd/ulvs")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "build ulvs: %v\n%s", err, out)
+		return 1
+	}
+	return m.Run()
+}
+
+// peer is a process that speaks VRRP in a director's namespace.
+type peer struct {
+	t      *testing.T
+	name   string // d1, d2
+	cmd    *exec.Cmd
+	log    *logBuffer
+	ended  chan error
+	client *control.Client // nil: a keepalived
+}
+
+// logBuffer collects a process's log; it may be read meanwhile.
+type logBuffer struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+// Write implements io.Writer.
+func (b *logBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+// String returns the log so far.
+func (b *logBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
+}
+
+// launch starts a process in a director's namespace; it is ended with the test.
+func launch(t *testing.T, l *lab.Lab, ns string, argv ...string) *peer {
+	t.Helper()
+	p := &peer{t: t, name: ns, log: &logBuffer{}, ended: make(chan error, 1)}
+	p.cmd = l.Command(ns, argv[0], argv[1:]...)
+	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() { p.ended <- p.cmd.Wait() }()
+	t.Cleanup(func() {
+		p.end(syscall.SIGTERM)
+		if t.Failed() {
+			t.Logf("log of %s on %s:\n%s", filepath.Base(argv[0]), ns, p.log)
+		}
+	})
+	return p
+}
+
+// end sends a signal and waits until the process is gone.
+func (p *peer) end(sig syscall.Signal) {
+	p.t.Helper()
+	select {
+	case err := <-p.ended:
+		p.ended <- err
+		return
+	default:
+	}
+	_ = p.cmd.Process.Signal(sig)
+	select {
+	case err := <-p.ended:
+		p.ended <- err
+	case <-time.After(15 * time.Second):
+		_ = p.cmd.Process.Kill()
+		p.t.Errorf("%s on %s did not end within 15 s of %v", p.cmd.Path, p.name, sig)
+	}
+}
+
+// options of a director under test.
+type options struct {
+	priority int
+	advert   string // advert_int
+	extra    string // lines of [[vrrp]]
+	node     string // lines of [node]
+}
+
+// config is a director with the services of DR and an instance on the clients' side.
+func config(l *lab.Lab, ns string, o options) string {
+	text := l.Config(lab.ConfigOptions{Director: ns, Methods: []lvs.Method{lvs.MethodDR}, Family: 4, Extra: o.node})
+	return text + fmt.Sprintf("\n[[vrrp]]\nname = \"VI_1\"\ninterface = \"c0\"\nvirtual_router_id = 51\npriority = %d\n"+
+		"advert_int = %q\nvips = [%q]\n%s\n", o.priority, o.advert, l.Addresses().DR.IPv4, o.extra)
+}
+
+// startULVS runs a director and returns when it answers.
+func startULVS(t *testing.T, l *lab.Lab, ns string, o options) *peer {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "ulvs.toml")
+	if err := os.WriteFile(file, []byte(config(l, ns, o)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := launch(t, l, ns, ulvsBinary, "run", file)
+	p.client = control.NewClient(l.ControlSocket(ns))
+	testutil.Await(t, ns+" to answer", func() bool {
+		select {
+		case err := <-p.ended:
+			p.ended <- err
+			t.Fatalf("ulvs on %s ended: %v\n%s", ns, err, p.log)
+		default:
+		}
+		st, err := p.client.Status(context.Background())
+		return err == nil && st.Routing.NextHops > 0 && st.Routing.Unresolved == 0
+	})
+	return p
+}
+
+func (p *peer) state() string {
+	v, err := p.client.VRRP(context.Background())
+	if err != nil || len(v.Instances) == 0 {
+		return fmt.Sprint(err)
+	}
+	return v.Instances[0].State
+}
+
+func (p *peer) await(state string) {
+	p.t.Helper()
+	testutil.Await(p.t, p.name+" to be "+state, func() bool { return p.state() == state })
+}
+
+// startKeepalived runs Debian's keepalived and nothing else: no checks, no IPVS.
+func startKeepalived(t *testing.T, l *lab.Lab, ns string, version, priority int, advert string) *peer {
+	t.Helper()
+	path, err := exec.LookPath("keepalived")
+	if err != nil {
+		testutil.Require(t, testutil.NeedNetNS, "keepalived is not installed")
+	}
+	dir := t.TempDir()
+	conf := filepath.Join(dir, "keepalived.conf")
+	text := fmt.Sprintf("global_defs {\n vrrp_version %d\n}\nvrrp_instance VI_1 {\n state BACKUP\n interface c0\n"+
+		" virtual_router_id 51\n priority %d\n advert_int %s\n virtual_ipaddress {\n  %s/32 dev c0\n }\n}\n",
+		version, priority, advert, l.Addresses().DR.IPv4)
+	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return launch(t, l, ns, path, "--vrrp", "--dont-fork", "--log-console", "--use-file", conf,
+		"--pid", filepath.Join(dir, "pid"), "--vrrp_pid", filepath.Join(dir, "vrrp_pid"))
+}
+
+// holds reports whether the kernel of a namespace has the VIP on c0, as keepalived puts it there.
+func holds(t *testing.T, l *lab.Lab, ns string) bool {
+	t.Helper()
+	out, err := l.Command(ns, "ip", "-4", "addr", "show", "dev", "c0").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bytes.Contains(out, []byte(l.Addresses().DR.IPv4.String()+"/32"))
+}
+
+// answersAt reports whether the client's neighbour table has the VIP at that director's MAC.
+func answersAt(t *testing.T, l *lab.Lab, ns string) bool {
+	t.Helper()
+	mac, err := l.MAC(ns, "c0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := l.Command("c1", "ip", "neigh", "show", l.Addresses().DR.IPv4.String()).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bytes.Contains(out, []byte(mac.String()))
+}
+
+func twoDirectors(t *testing.T) *lab.Lab {
+	t.Helper()
+	l := labtest.Up(t, lab.Options{Prefix: "ulvsfo", Directors: 2, RealServers: 2})
+	labtest.Serve(t, l)
+	return l
+}
+
+// shell runs a command in a namespace, or fails the test.
+func shell(t *testing.T, l *lab.Lab, ns string, argv ...string) {
+	t.Helper()
+	if out, err := l.Command(ns, argv[0], argv[1:]...).CombinedOutput(); err != nil {
+		exit := &exec.ExitError{}
+		t.Fatalf("%v on %s: %v %v\n%s", argv, ns, err, errors.As(err, &exit), out)
+	}
+}
