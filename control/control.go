@@ -178,7 +178,7 @@ type RealServer struct {
 	// ConfiguredWeight is that of the file, or of an edit; of a sorry server 0.
 	ConfiguredWeight int32      `json:"configured_weight"`
 	Since            *time.Time `json:"since,omitempty"`  // it is down, or rises
-	State            string     `json:"state"`            // up, rising, down, draining, drained, sorry
+	State            string     `json:"state"`            // up, rising, down, draining, drained, sorry, standby
 	Reason           string     `json:"reason,omitempty"` // why it is not up
 	Active           int32      `json:"active"`
 	Inactive         int32      `json:"inactive"`
@@ -206,7 +206,8 @@ const (
 	StateDown       = "down"   // checks fail
 	StateDraining   = "draining"
 	StateDrained    = "drained"
-	StateSorry      = "sorry" // of a service: its sorry server answers; of a real server: it is that one
+	StateSorry      = "sorry"   // of a service: its sorry server answers; of a real server: it is that one
+	StateStandby    = "standby" // up, but the sorry server answers
 	StateQuorumLost = "quorum_lost"
 )
 

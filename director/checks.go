@@ -103,7 +103,7 @@ func (c *checks) follow() {
 	touched := c.touched
 	c.touched = map[lvs.ServiceKey]bool{}
 	c.mu.Unlock()
-	services, care := c.node.watchable()
+	services, care, own := c.node.watchable()
 	c.touchCare(care, touched)
 	var set []health.Service
 	var keys, removed []lvs.ServiceKey
@@ -123,6 +123,18 @@ func (c *checks) follow() {
 	}
 	c.engine.Change(set, removed)
 	c.engine.Retell(keys) // the node forgets a real server that was away for a moment, the engine does not
+	c.suspend(&own)
+}
+
+// suspend stops the checks of services with ha_suspend whose VIP is with another director.
+func (c *checks) suspend(own *ownership) {
+	elsewhere := map[lvs.ServiceKey]bool{}
+	c.mu.Lock()
+	for key, said := range c.watched {
+		elsewhere[key] = said.HASuspend && own.of(key.Addr) == HoldNone
+	}
+	c.mu.Unlock()
+	c.engine.Suspend(elsewhere)
 }
 
 // touchCare adds the services to touched of whose health the file says something else now.
@@ -223,11 +235,11 @@ func (c *checks) said(key lvs.ServiceKey, server netip.AddrPort) (*config.Checks
 	return s, nil
 }
 
-// watchable returns what checks follow. Neither is to be changed.
-func (n *Node) watchable() ([]lvs.Service, []config.Care) {
+// watchable returns what checks follow. None of it is to be changed.
+func (n *Node) watchable() ([]lvs.Service, []config.Care, ownership) {
 	n.mu.RLock()
 	defer n.mu.RUnlock()
-	return n.services, n.care
+	return n.services, n.care, n.own
 }
 
 // changed takes in what the engine found.

@@ -210,6 +210,23 @@ func TestDynamicWeightsReachTheWorkers(t *testing.T) {
 	w.awaitListed("")
 }
 
+func TestHASuspendStopsChecksWhileTheVIPIsElsewhere(t *testing.T) {
+	w := newWard(t, checked(t, "via", "ha_suspend = true\nvia"))
+	const victim = "10.0.0.1:80"
+	suspended := func() bool { return w.checks.engine.Status()[0].Suspended }
+	w.SetUnits([][]netip.Addr{{netip.MustParseAddr("192.0.2.10")}})
+	testutil.Await(t, "the end of checks", suspended)
+	w.SetHold(0, HoldAnswers)
+	before := w.servers.hits(victim)
+	testutil.Await(t, "checks", func() bool { return !suspended() && w.servers.hits(victim) > before })
+	w.SetHold(0, HoldNone)
+	testutil.Await(t, "the end of checks", suspended)
+	w.servers.turn(victim, false)
+	if got := w.listed(); got != "10.0.0.2:80=2 10.0.0.1:80=1" {
+		t.Errorf("listed %q", got)
+	}
+}
+
 // scribe is a script that writes a line with what it was told, and the file that it writes into.
 func scribe(t *testing.T) (script, file string) {
 	t.Helper()

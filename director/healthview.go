@@ -85,8 +85,13 @@ func (n *Node) showHealth(svc *lvs.Service, out *control.Service) {
 		r.State, r.Reason, r.Since = c.of(dest.AddrPort()).words()
 	}
 	for i := range out.RealServers {
-		if r := &out.RealServers[i]; lost && r.Address == sorry {
+		r := &out.RealServers[i]
+		switch {
+		case out.State != control.StateSorry:
+		case r.Address == sorry:
 			r.State, r.ConfiguredWeight = control.StateSorry, 0
+		case r.State == control.StateUp:
+			r.State = control.StateStandby
 		}
 	}
 }

@@ -49,7 +49,7 @@ func TestKickedRealServersAreShownWithTheReason(t *testing.T) {
 	b.SetDynamicWeight(s.Key, realPort(1), 7)
 	b.wantShown("one is dead", "up", "1 up 7 of 1", "2 down 0 of 1 refused since")
 	b.SetQuorum(s.Key, false)
-	b.wantShown("the quorum is lost", "sorry", "1 up 0 of 1", "2 down 0 of 1 refused since", "9 sorry 1 of 0")
+	b.wantShown("the quorum is lost", "sorry", "1 standby 0 of 1", "2 down 0 of 1 refused since", "9 sorry 1 of 0")
 	b.SetQuorum(s.Key, true)
 	b.SetServerHealth(s.Key, realPort(2), true, "")
 	b.SetDynamicWeight(s.Key, realPort(1), -1)

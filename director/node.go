@@ -51,7 +51,7 @@ type NodeOptions struct {
 	// Expire is called with the Node locked when sessions are to end: have somebody call EndSessions. May be nil.
 	Expire func()
 	// Configured is called with the Node locked when services are configured in another way: these, or, with
-	// none, what the file says of their health. It must not call back. May be nil.
+	// none, what the file says of their health, or which VIPs are held here. It must not call back. May be nil.
 	Configured func(keys []lvs.ServiceKey)
 	// Now is the clock of slow starts. Nil: the system's.
 	Now func() time.Time

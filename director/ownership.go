@@ -63,6 +63,9 @@ func (n *Node) publishVIPs() {
 	s.VIPs = n.vipSet()
 	n.version++
 	n.store(&s, true)
+	if n.opt.Configured != nil {
+		n.opt.Configured(nil)
+	}
 }
 
 // heldVIPs returns the VIPs, of services and of units, for which at least that much is done, each once.

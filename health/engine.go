@@ -113,18 +113,20 @@ func (e *Engine) Retell(keys []lvs.ServiceKey) {
 	})
 }
 
-// Suspend stops the checks of a service, or has them go on. States stay as they are.
-func (e *Engine) Suspend(key lvs.ServiceKey, suspend bool) {
+// Suspend stops the checks of services that are true, and has those of others go on. States stay as they are.
+func (e *Engine) Suspend(states map[lvs.ServiceKey]bool) {
 	e.change(func(now time.Time) {
-		m := e.machines[key]
-		if m == nil || m.suspended == suspend {
-			return
+		for key, suspend := range states {
+			m := e.machines[key]
+			if m == nil || m.suspended == suspend {
+				continue
+			}
+			ev := event{kind: evResume}
+			if suspend {
+				ev.kind = evSuspend
+			}
+			e.acts = m.step(now, ev, e.acts)
 		}
-		ev := event{kind: evResume}
-		if suspend {
-			ev.kind = evSuspend
-		}
-		e.acts = m.step(now, ev, e.acts)
 	})
 }
 

@@ -186,11 +186,11 @@ func TestASuspendedServiceIsNotAsked(t *testing.T) {
 	a := serversOf(1)[0].Address
 	e.Change([]Service{{Key: web(), Servers: serversOf(1, quick())}}, nil)
 	testutil.Await(t, "an answer", func() bool { return f.count(a) > 0 })
-	e.Suspend(web(), true)
+	e.Suspend(map[lvs.ServiceKey]bool{web(): true})
 	testutil.Await(t, "the last answer", func() bool { return e.Load() == EngineStatus{Late: e.Load().Late} })
 	asked := f.count(a)
-	e.Suspend(web(), true)
-	e.Suspend(web(), false)
+	e.Suspend(map[lvs.ServiceKey]bool{web(): true})
+	e.Suspend(map[lvs.ServiceKey]bool{web(): false})
 	testutil.Await(t, "an answer", func() bool { return f.count(a) > asked })
 }
 
@@ -202,8 +202,8 @@ func TestACheckIsNotAskedTwiceAtOnce(t *testing.T) {
 	f.set(victim, true)
 	e.Change([]Service{{Key: web(), Servers: serversOf(2, quick())}}, nil)
 	testutil.Await(t, "a question that hangs", func() bool { return f.count(victim) == 1 })
-	e.Suspend(web(), true)
-	e.Suspend(web(), false) // it is due again, and still under way
+	e.Suspend(map[lvs.ServiceKey]bool{web(): true})
+	e.Suspend(map[lvs.ServiceKey]bool{web(): false}) // it is due again, and still under way
 	before := f.count(other)
 	testutil.Await(t, "answers of the other", func() bool { return f.count(other) > before+5 })
 	if n := f.count(victim); n != 1 {
