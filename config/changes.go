@@ -27,7 +27,7 @@ func Diff(from, to State) []Change {
 	kept := byKey(to.Services)
 	for i := range from.Services {
 		if key := from.Services[i].Key; kept[key] == nil {
-			d.of = "service " + keyName(key)
+			d.of = "service " + key.Name()
 			d.note(d.of, "removed")
 		}
 	}
@@ -52,7 +52,7 @@ func Lost(loaded, running, next State) (count int) {
 	kept := byKey(next.Services)
 	for i := range running.Services {
 		if key := running.Services[i].Key; kept[key] == nil {
-			gone["all of service "+keyName(key)] = true
+			gone["all of service "+key.Name()] = true
 		}
 	}
 	for _, c := range Diff(loaded, running) {
@@ -80,14 +80,6 @@ func byKey(services []lvs.Service) map[lvs.ServiceKey]*lvs.Service {
 	return m
 }
 
-// keyName is ServiceKey.String with the family of a mark that is not for IPv4.
-func keyName(k lvs.ServiceKey) string {
-	if k.Mark != 0 && k.Addr.Is6() {
-		return k.String() + " ipv6"
-	}
-	return k.String()
-}
-
 func timeoutValues(t Timeouts) []keyValue {
 	return []keyValue{
 		{"tcp", quote(durationWord(t.TCP)), t.TCP == defaultTCP},
@@ -107,7 +99,7 @@ func (d *differ) note(object, text string) {
 }
 
 func (d *differ) service(from, to *lvs.Service) {
-	name := "service " + keyName(to.Key)
+	name := "service " + to.Key.Name()
 	d.of = name
 	if from == nil {
 		d.note(name, fmt.Sprintf("added, %d real servers", len(to.Destinations)))

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -35,6 +36,11 @@ func whole(v any) (any, error) {
 	switch v := v.(type) {
 	case json.Number:
 		return v.Int64()
+	case float64:
+		if v != math.Trunc(v) || math.Abs(v) > 1<<53 {
+			return nil, fmt.Errorf("%v is no whole number", v)
+		}
+		return int64(v), nil
 	case []any:
 		for i := range v {
 			var err error

@@ -18,6 +18,9 @@
 //	GET /v1/running                   a Running
 //	GET /v1/health
 //	POST /v1/saved
+//	POST /v1/edit                     Edits; the answer is Edited
+//	GET /v1/drains                    a list of Drains
+//	POST /v1/drain, POST /v1/enable   a DrainRequest; the answer is a list of Drains
 //	GET /v1/vrrp
 //	POST /v1/vrrp/release             a ReleaseRequest
 //	GET /metrics                      Prometheus' text format

@@ -73,12 +73,21 @@ func (s *Server) Handler() http.Handler {
 	}
 	s.routeIPVS(mux)
 	s.routeReload(mux)
+	s.routeDrain(mux)
+	s.routeEdit(mux)
 	s.routeEvents(mux)
 	s.routeMetrics(mux)
 	s.routeVRRP(mux)
 	s.routeHealth(mux)
 	mux.HandleFunc("/", s.unknownPath)
-	return http.MaxBytesHandler(mux, maxRequestBytes)
+	small, large := http.MaxBytesHandler(mux, maxRequestBytes), http.MaxBytesHandler(mux, maxEditBytes)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/v1/edit" {
+			large.ServeHTTP(w, r)
+			return
+		}
+		small.ServeHTTP(w, r)
+	})
 }
 
 func (s *Server) status(w http.ResponseWriter, r *http.Request) {
@@ -156,8 +165,8 @@ func (s *Server) onlyMethod(method string) http.HandlerFunc {
 func (s *Server) unknownPath(w http.ResponseWriter, r *http.Request) {
 	s.refuse(w, http.StatusNotFound,
 		fmt.Errorf("nothing at %.100q; there is /v1/status, /v1/services, /v1/conns, /v1/ipvs/listing, "+
-			"/v1/ipvs/conns, /v1/ipvs/edit, /v1/settings, /v1/reload, /v1/running, /v1/saved, /v1/events, "+
-			"/v1/vrrp, /v1/vrrp/release and /metrics", r.URL.Path))
+			"/v1/ipvs/conns, /v1/ipvs/edit, /v1/settings, /v1/reload, /v1/running, /v1/saved, /v1/drain, "+
+			"/v1/drains, /v1/enable, /v1/edit, /v1/events, /v1/vrrp, /v1/vrrp/release and /metrics", r.URL.Path))
 }
 
 // failure is the JSON of every answer that is not 200.

@@ -268,7 +268,7 @@ func (d *director) loop(ctx context.Context) error {
 			d.restartIO()
 		case <-retry.C:
 			d.retry()
-			d.Rise()
+			d.Follow()
 		case <-rates.C:
 			d.TickRates()
 		}

@@ -199,10 +199,16 @@ func (n *Node) flush() {
 	}
 }
 
-// Rise moves slow starts on. Call it about once a second.
-func (n *Node) Rise() {
+// Follow moves slow starts and drains on. Call it about once a second.
+func (n *Node) Follow() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	n.rise()
+	n.followDrains()
+	n.flush()
+}
+
+func (n *Node) rise() {
 	if !n.rising {
 		return
 	}
@@ -216,7 +222,6 @@ func (n *Node) Rise() {
 			}
 		}
 	}
-	n.flush()
 }
 
 // riseServer moves one slow start on; s is nil if its service is no more.

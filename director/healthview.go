@@ -78,6 +78,9 @@ func (n *Node) showHealth(svc *lvs.Service, out *control.Service) {
 		if at < 0 {
 			r := control.RealServerOf(dest)
 			r.Weight = 0
+			if gone := n.built.Removed(svc.Key, dest.AddrPort()); gone != nil {
+				r.Active, r.Inactive, r.Persistent = gone.Load.Active(), gone.Load.Inactive(), gone.Load.Persist()
+			}
 			out.RealServers, at = append(out.RealServers, r), len(out.RealServers)
 		}
 		r := &out.RealServers[at]

@@ -73,6 +73,7 @@ type Node struct {
 	conditions map[lvs.ServiceKey]*serviceCondition // what is laid over services
 	dirty      map[lvs.ServiceKey]bool              // their conditions changed since the last snapshot
 	rising     bool                                 // slow starts are going on
+	draining   bool                                 // real servers are being drained
 	returns    uint64
 	lastAt     int                 // where in services something was last looked for
 	over       map[lvs.DestID]bool // their sessions are to end

@@ -29,7 +29,9 @@ type condition struct {
 	reason  string    // why it is down
 	since   time.Time // it is down
 	drain   drainState
-	dynamic bool // weight stands for the configured one
+	until   time.Time // the end of the drain
+	cut     bool      // its time was over before its sessions
+	dynamic bool      // weight stands for the configured one
 	weight  int32
 	rise    time.Time // its slow start began; zero: it has its full weight
 	step    int32     // of the slow start, 1 to riseSteps; what was last built
@@ -119,7 +121,7 @@ func lay(d *lvs.Destination, s *lvs.Service, at condition) {
 		return
 	}
 	d.Weight, d.Shunned = 0, true
-	if at.down && s.Policy.OnFailure != lvs.FailDefault || at.drain == drained {
+	if at.down && s.Policy.OnFailure != lvs.FailDefault || at.cut {
 		d.Fate = fateOf(s)
 	}
 }

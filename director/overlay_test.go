@@ -181,16 +181,16 @@ func TestAReturningRealServerStartsSlowly(t *testing.T) {
 	share(1, 48)
 	now = now.Add(30 * time.Second)
 	generation := b.generation
-	b.Rise()
+	b.Follow()
 	share(8, 48)
-	b.Rise()
+	b.Follow()
 	if b.generation != generation+1 {
 		t.Error("a step that is none was published")
 	}
 	now = now.Add(30 * time.Second)
-	b.Rise()
+	b.Follow()
 	share(1, 3)
-	if b.Rise(); b.rising || len(b.conditions[s.Key].servers) != 1 { // its place in the list is remembered
+	if b.Follow(); b.rising || len(b.conditions[s.Key].servers) != 1 { // its place in the list is remembered
 		t.Errorf("rising %v, conditions %v", b.rising, b.conditions[s.Key].servers)
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"ulvs/config"
 	"ulvs/control"
+	"ulvs/events"
 )
 
 // Load makes what a file says the running state: services, timeouts, settings and marks. Only
@@ -35,6 +36,32 @@ func (n *Node) Load(c *config.Config) (control.Reloaded, error) {
 	n.setLoaded(next)
 	return out, nil
 }
+
+// ApplyEdits implements control.ConfigEditor: what runs changes as edits in the file's words say, all of them with
+// one snapshot, or none.
+func (n *Node) ApplyEdits(edits []config.Edit) ([]string, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	now := n.state()
+	next, err := config.ApplyEdits(now, edits)
+	if err != nil {
+		return nil, err
+	}
+	changes := config.Words(config.Diff(now, next))
+	care := n.care
+	n.care = next.Care
+	if err := n.replace(next.Services); err != nil {
+		n.care = care
+		return nil, err
+	}
+	for _, words := range changes[:min(len(changes), maxEditEvents)] {
+		n.journal.Add(events.Event{Kind: events.ConfigEdited, Reason: words})
+	}
+	return changes, nil
+}
+
+// maxEditEvents bounds the events of one list of edits: the journal has room for other things, too.
+const maxEditEvents = 100
 
 // load changes everything with one snapshot, or nothing.
 func (n *Node) load(next config.State, marks []config.Mark) error {
@@ -216,4 +243,7 @@ func (d *director) Saved() error {
 	return nil
 }
 
-var _ control.Reloader = (*director)(nil)
+var (
+	_ control.Reloader     = (*director)(nil)
+	_ control.ConfigEditor = (*director)(nil)
+)

@@ -90,6 +90,8 @@ func (a *app) commands() []*cobra.Command {
 		a.vrrpCommand(),
 		a.ipvsadmCommand(),
 		a.procCommand(),
+		a.drainCommand(),
+		a.enableCommand(),
 		a.setCommand(),
 		a.settingsCommand(),
 		a.reloadCommand(),
