@@ -8,6 +8,7 @@ BENCH   ?= .
 export CGO_ENABLED = 0
 
 .PHONY: conformance all build demo test check race fuzz unit lab bench bench-save generate install clean help
+.PHONY: screenshots
 
 all: build
 
@@ -54,6 +55,9 @@ generate: ## compile the BPF programs (needs clang); the objects are committed
 install: build ## install bin/ulvs and ipvsadm to PREFIX (default /usr/local)
 	install -D -m 0755 bin/ulvs $(DESTDIR)$(or $(PREFIX),/usr/local)/bin/ulvs
 	ln -sf ulvs $(DESTDIR)$(or $(PREFIX),/usr/local)/bin/ipvsadm
+
+screenshots: ## the pictures of the dashboard in docs (needs Chromium)
+	ULVS_SCREENSHOTS=$(CURDIR)/docs/pictures $(GO) test -count=1 -run TestScreenshots ./dashboard
 
 clean: ## remove what was built
 	rm -rf bin

@@ -94,11 +94,12 @@ func Run(ctx context.Context, opt Options) (err error) {
 		failures: make(chan error, 64), changed: make(chan struct{}, 1), touched: make(chan struct{}, 1),
 		expire: make(chan struct{}, 1),
 	}
-	defer func() { err = errors.Join(err, d.close()) }()
 	stopLog := d.startJournalLog()
 	defer stopLog()
 	d.openSight()
-	defer d.closeSight()
+	defer d.closeNotifier()
+	defer func() { err = errors.Join(err, d.close()) }()
+	defer d.sight.close()
 	d.path = newPathDialer()
 	d.checks = newChecks(d.journal, d.log, health.SplitDialer{Path: d.path, Address: health.AddressDialer{}})
 	listener, err := control.Listen(opt.Config.Node.ControlSocket)
@@ -108,9 +109,16 @@ func Run(ctx context.Context, opt Options) (err error) {
 	server := control.NewServer(d, d.log)
 	defer listener.Close() // only if open fails: server closes it
 	defer server.Close()
-	if err := d.open(); err != nil {
+	sight, err := d.prepareSight(opt.Config)
+	if err != nil {
 		return err
 	}
+	d.sight.notifier.Set(sight.targets) // of what happens while it starts, too
+	if err := d.open(); err != nil {
+		sight.cancel()
+		return err
+	}
+	d.applySight(sight)
 	defer d.startChecks()()
 	go func() {
 		if err := server.Serve(listener); err != nil {
@@ -181,7 +189,7 @@ func (d *director) openNode() (err error) {
 	}
 	d.checks.node = d.Node
 	d.path.node, d.path.stack = d.Node, d.stack
-	if _, err = d.loadAll(d.opt.Config); err != nil {
+	if _, err = d.Load(d.opt.Config); err != nil {
 		return err
 	}
 	d.checks.follow() // what begins down is down before the first packet

@@ -81,7 +81,7 @@ func TestASiteFollowsItsAddress(t *testing.T) {
 func TestAReloadMovesTheMetricsOrChangesNothing(t *testing.T) {
 	d := &director{Node: newTestNode(t), log: slog.New(slog.DiscardHandler), opt: Options{Config: fileOf(t, baseFile)}}
 	d.openSight()
-	defer d.closeSight()
+	defer d.sight.close()
 	addr := freeAddr(t)
 	listen := func(a netip.AddrPort) string { return fmt.Sprintf("[metrics]\nlisten = %q\n", a) }
 	if _, err := d.loadAll(fileOf(t, baseFile+listen(addr))); err != nil {

@@ -10,6 +10,8 @@ import (
 const (
 	NeedNetNS = "netns" // root, or CAP_SYS_ADMIN and CAP_NET_ADMIN: namespaces and links
 	NeedAFXDP = "afxdp" // loading XDP programs and opening AF_XDP sockets as well
+	// NeedBrowser is Chromium, or its headless shell alone.
+	NeedBrowser = "browser"
 )
 
 // Require ends the test when the machine lacks what it needs; reason says what is
