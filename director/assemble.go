@@ -142,15 +142,22 @@ func (n *Node) rules() afxdp.Rules {
 	}
 	r.Services = append(r.Services, n.markSteering()...)
 	seen := map[afxdp.Rule]bool{}
-	for _, d := range n.built.Destinations {
-		if d == nil || d.Method == lvs.MethodDR {
-			continue
-		}
-		for _, rule := range replyRules(d, &n.built.Services[d.Service].Key) {
+	add := func(d *lvs.Destination, svc *lvs.ServiceKey) {
+		for _, rule := range replyRules(d, svc) {
 			if !seen[rule] {
 				seen[rule] = true
 				r.Replies = append(r.Replies, rule)
 			}
+		}
+	}
+	for _, d := range n.built.Destinations {
+		if d != nil {
+			add(d, &n.built.Services[d.Service].Key)
+		}
+	}
+	for i := range n.services { // also those that are down: checks ask them
+		for k := range n.services[i].Destinations {
+			add(&n.services[i].Destinations[k], &n.services[i].Key)
 		}
 	}
 	return r
@@ -159,6 +166,9 @@ func (n *Node) rules() afxdp.Rules {
 // replyRules tell what comes back from a real server: answers through NAT, and ICMP errors about what we
 // sent into a tunnel.
 func replyRules(d *lvs.Destination, svc *lvs.ServiceKey) []afxdp.Rule {
+	if d.Method == lvs.MethodDR || d.Addr.IsLoopback() {
+		return nil
+	}
 	if d.Method == lvs.MethodNAT && svc.Mark != 0 { // of any protocol
 		return []afxdp.Rule{{Addr: d.Addr}}
 	}

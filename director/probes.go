@@ -28,9 +28,10 @@ type pathDialer struct {
 
 func newPathDialer() *pathDialer { return &pathDialer{at: map[lvs.ServiceKey]int{}} }
 
-// DialContext implements health.Dialer.
+// DialContext implements health.Dialer. Through NAT only a real server's own port can be asked: answers of others are
+// not steered here.
 func (p *pathDialer) DialContext(ctx context.Context, network string, t health.Target) (net.Conn, error) {
-	if t.Method == lvs.MethodNAT && !p.node.holds(t.Address.Addr()) {
+	if t.Method == lvs.MethodNAT && (!p.node.holds(t.Address.Addr()) || t.Server != t.Real) {
 		return health.AddressDialer{}.DialContext(ctx, network, t.Direct())
 	}
 	spec, err := p.spec(network, &t)
@@ -75,16 +76,25 @@ func (p *pathDialer) spec(network string, t *health.Target) (s dataplane.ProbeSp
 	return s, nil
 }
 
-// probeSource is what a real server sees a probe come from. Through NAT that is the VIP: the answer then takes the way
-// of answers to clients, by the real server's gateway. DR's and TUN's answers come directly, to our address
+// What NAT real servers see probes come from: addresses that no host has and that routers discard, RFC 7600's
+// dummy and one of RFC 6666's. The answer comes here by a real server's default gateway, as those to clients, or
+// it comes nowhere. From the VIP or an address of ours it would find its way by any gateway.
+var (
+	noClient4 = netip.AddrFrom4([4]byte{192, 0, 0, 8})
+	noClient6 = netip.AddrFrom16([16]byte{0: 1, 15: 8})
+)
+
+// probeSource is what a real server sees a probe come from. DR's and TUN's answers come directly, to our address
 // towards the real server.
 func (n *Node) probeSource(t *health.Target, key dataplane.HopKey, source netip.Addr) netip.Addr {
 	vip := t.Address.Addr()
 	switch {
-	case t.Method == lvs.MethodNAT:
-		return vip
 	case t.BindTo.IsValid() && t.BindTo.Is4() == vip.Is4():
 		return t.BindTo
+	case t.Method == lvs.MethodNAT && vip.Is4():
+		return noClient4
+	case t.Method == lvs.MethodNAT:
+		return noClient6
 	case source.Is4() == vip.Is4():
 		return source
 	}
@@ -118,8 +128,7 @@ func (p *pathDialer) configured(t *health.Target) *lvs.Destination {
 	return nil
 }
 
-// probeSteering is what the XDP program takes of checks down the real path. Real servers of NAT matter only where
-// VIPs are the kernel's: what is for one of ours is ours anyway.
+// probeSteering is what the XDP program takes of checks down the path of DR and TUN.
 func (n *Node) probeSteering() (p afxdp.Probes) {
 	if !n.opt.Probes {
 		return p
@@ -130,15 +139,5 @@ func (n *Node) probeSteering() (p afxdp.Probes) {
 		}
 	}
 	p.VIPs = n.vips()
-	if !n.opt.KernelVIPs {
-		return p
-	}
-	for i := range n.services {
-		for k := range n.services[i].Destinations {
-			if d := &n.services[i].Destinations[k]; d.Method == lvs.MethodNAT {
-				p.Reals = append(p.Reals, d.Addr)
-			}
-		}
-	}
 	return p
 }

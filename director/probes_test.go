@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"testing"
 
+	"ulvs/dataplane/afxdp"
 	"ulvs/health"
 	"ulvs/lvs"
 )
@@ -49,7 +50,7 @@ func TestAProbeGoesByTheMethodAsConfiguredAlsoToWhatIsDown(t *testing.T) {
 	b.Flush()
 	p := newPathDialer()
 	p.node = b.Node
-	for i, want := range map[int]netip.Addr{1: own, 2: vip, 3: own} {
+	for i, want := range map[int]netip.Addr{1: own, 2: noClient4, 3: own} {
 		tg := target(i, s.Destinations[i-1].Method)
 		spec, err := p.spec("tcp", &tg)
 		if err != nil {
@@ -90,17 +91,17 @@ func TestAnswersToProbesAreSteeredHere(t *testing.T) {
 	s := service(80, 1, 2)
 	s.Destinations[0].Method = lvs.MethodNAT
 	b.replace(s)
-	if p := b.rules().Probes; p.Sources != nil || p.VIPs != nil || p.Reals != nil {
+	if p := b.rules().Probes; p.Sources != nil || p.VIPs != nil {
 		t.Errorf("without probes: %+v", p)
 	}
 	b.opt.Probes = true
-	if p := b.rules().Probes; !slices.Equal(p.Sources, []netip.Addr{own}) ||
-		!slices.Equal(p.VIPs, []netip.Addr{vip}) || p.Reals != nil {
-		t.Errorf("VIPs in userspace: %+v", p)
+	if p := b.rules().Probes; !slices.Equal(p.Sources, []netip.Addr{own}) || !slices.Equal(p.VIPs, []netip.Addr{vip}) {
+		t.Errorf("with probes: %+v", p)
 	}
-	b.opt.KernelVIPs = true
-	if p := b.rules().Probes; !slices.Equal(p.Reals, []netip.Addr{realAddr(1)}) {
-		t.Errorf("VIPs of the kernel: %+v", p)
+	b.SetServerHealth(s.Key, netip.AddrPortFrom(realAddr(1), 80), false, "down")
+	b.Flush()
+	if r := b.rules().Replies; !slices.Equal(r, []afxdp.Rule{{Addr: realAddr(1), Port: 80, Proto: lvs.ProtoTCP}}) {
+		t.Errorf("a NAT real server that is down: %+v", r)
 	}
 }
 

@@ -32,18 +32,13 @@ type Rules struct {
 	// Locals are this host's own addresses: what real servers send to them
 	// (health checks) is the kernel's, service or not.
 	Locals []netip.Addr
-	// Probes are the addresses of health checks down the real path. Their answers are ours, to the
-	// ports of SteeringOptions.ProbePorts, and so are errors about them.
+	// Probes are the ends of health checks that go down the path of DR and TUN. Their answers are ours, to
+	// the ports of SteeringOptions.ProbePorts, and so are errors about them. NAT's need no rules but Replies.
 	Probes Probes
 }
 
-// Probes are the ends of health checks that the data plane sends. DR's and TUN's go from one of Sources to one of
-// VIPs, NAT's from one of VIPs to one of Reals.
-type Probes struct {
-	Sources []netip.Addr // of this host
-	VIPs    []netip.Addr
-	Reals   []netip.Addr // NAT real servers
-}
+// Probes are addresses of this host, and the VIPs that they check.
+type Probes struct{ Sources, VIPs []netip.Addr }
 
 // Bits of an address; steer.c has the same list.
 const (
@@ -55,7 +50,6 @@ const (
 	flagReplyAll
 	flagProbeSource
 	flagProbeVIP
-	flagProbeReal
 )
 
 // Kinds of rules; steer.c has the same list.
@@ -102,8 +96,7 @@ func compile(r Rules) (ruleMaps, error) {
 	if err := m.flag(r.Locals, flagLocal); err != nil {
 		return m, fmt.Errorf("local addresses: %w", err)
 	}
-	err := errors.Join(m.flag(r.Probes.Sources, flagProbeSource), m.flag(r.Probes.VIPs, flagProbeVIP),
-		m.flag(r.Probes.Reals, flagProbeReal))
+	err := errors.Join(m.flag(r.Probes.Sources, flagProbeSource), m.flag(r.Probes.VIPs, flagProbeVIP))
 	if err != nil {
 		return m, fmt.Errorf("health checks: %w", err)
 	}

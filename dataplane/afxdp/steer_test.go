@@ -32,7 +32,6 @@ func siteRules() Rules {
 		Locals:  []netip.Addr{host4, host6, svc4, svc6, all4},
 		Probes: Probes{
 			Sources: []netip.Addr{host4, host6}, VIPs: []netip.Addr{svc4, svc6, held4},
-			Reals: []netip.Addr{real4, real6},
 		},
 	}
 }
@@ -148,12 +147,11 @@ func casesProbe() []steerCase {
 		{"a check of a real server's own address", f4(plain4(real4, host4, 6, tcp(8080, 61440))), "passed"},
 		{"neither TCP nor UDP", f4(plain4(svc4, host4, 132, tcp(80, 61440))), "passed"},
 		{"a later fragment", f4(ip4(svc4, host4, 17, tcp(80, 61440), ipOpts{frag: 5})), "passed"},
-		{"NAT's answer to a probe", f4(plain4(real4, svc4, 6, tcp(8080, 61440))), "probe"},
-		{"NAT's answer to a probe, IPv6", f6(ip6(real6, svc6, 6, tcp(8080, 61440))), "probe"},
-		{"NAT's answer to a held VIP", f4(plain4(real4, held4, 6, tcp(8080, 61440))), "vip"},
+		{"NAT's answer to a probe", f4(plain4(real4, ip("192.0.0.8"), 6, tcp(8080, 61440))), "reply"},
+		{"NAT's answer to a probe, IPv6", f6(ip6(real6, ip("100::8"), 6, tcp(8080, 61440))), "reply"},
 		{"a client at such a port of the VIP", f4(plain4(cli4, svc4, 6, tcp(8080, 61440))), "passed"},
 		{"error about a DR probe", icmp4(real4, host4, 3, inner(host4, svc4, 61440, 53)), "icmp"},
-		{"error about a NAT probe", icmp4(real4, svc4, 3, inner(svc4, real4, 61440, 53)), "icmp"},
+		{"error about a NAT probe", icmp4(real4, ip("192.0.0.8"), 3, inner(ip("192.0.0.8"), real4, 61440, 53)), "icmp"},
 		{"error about the host's own", icmp4(real4, host4, 3, inner(host4, svc4, 50000, 53)), "passed"},
 	}
 }

@@ -40,8 +40,7 @@ enum {
 	F_REPLY = 16,     // some rule names it as a NAT real server
 	F_REPLY_ALL = 32, // a NAT real server for every protocol and port
 	F_PROBE_SOURCE = 64, // an address of this host that health checks of DR and TUN come from
-	F_PROBE_VIP = 128, // what they are for; those of NAT come from it
-	F_PROBE_REAL = 256, // a NAT real server that is checked
+	F_PROBE_VIP = 128, // what they are for
 };
 
 // Ports that ulvs's own health checks come from, and nothing else of this host should. Written before the
@@ -253,14 +252,14 @@ noinline int parse(void *data, void *end, u32 off, u32 v6, struct flow *f)
 	return parse_v4(data, end, off, f);
 }
 
-// probe: do health checks go from a port of us to them? DR's and TUN's go from this host to a VIP, NAT's from
-// the VIP to the real server, and the answers the other way.
+// probe: do health checks go from a port of us to them? DR's and TUN's go from this host to a VIP, and the answers
+// the other way. NAT's seem to come from elsewhere, so that they are answered like clients.
 inline int probe(const struct flow *f, u32 us, u32 them, u32 port)
 {
 	port = htons(port);
 	if (f->later || (f->proto != TCP && f->proto != UDP) || port < probe_first || port > probe_last)
 		return 0;
-	return (us & F_PROBE_SOURCE && them & F_PROBE_VIP) || (us & F_PROBE_VIP && them & F_PROBE_REAL);
+	return us & F_PROBE_SOURCE && them & F_PROBE_VIP;
 }
 
 // ours_inner: is the packet that an ICMP error complains about one of ours?
