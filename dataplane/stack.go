@@ -2,9 +2,9 @@ package dataplane
 
 import (
 	"net/netip"
+	"slices"
 
 	"ulvs/conntrack"
-	"ulvs/lvs"
 	"ulvs/packet"
 )
 
@@ -156,16 +156,8 @@ func (d *Dest) addr() netip.Addr {
 	return packet.AddrV4(uint32(d.Addr[0]))
 }
 
-// OnThisHost reports whether a real server with this address is served by our own stack: its address is a loopback
-// one, or one of locals.
-func OnThisHost(d *lvs.Destination, locals []netip.Addr) bool {
-	if d.Addr.IsLoopback() {
-		return true
-	}
-	for _, a := range locals {
-		if a == d.Addr {
-			return true
-		}
-	}
-	return false
+// OnThisHost reports whether a real server with this address is served by our own stack: it is a loopback address, or
+// one of locals, the host's own.
+func OnThisHost(a netip.Addr, locals []netip.Addr) bool {
+	return a.IsLoopback() || slices.Contains(locals, a)
 }

@@ -79,7 +79,7 @@ func (n *Node) service(svc *lvs.Service) (out dataplane.Service) {
 func (n *Node) dest(d *lvs.Destination) dataplane.Dest {
 	key, source, ok := n.network.NextHop(d.Addr)
 	out := dataplane.NewDest(d, source)
-	switch out.Local = dataplane.OnThisHost(d, n.network.Locals()); {
+	switch out.Local = dataplane.OnThisHost(d.Addr, n.network.Locals()); {
 	case out.Local: // hop 0
 	case ok:
 		out.Hop = n.hops.id(key)

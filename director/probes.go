@@ -28,10 +28,9 @@ type pathDialer struct {
 
 func newPathDialer() *pathDialer { return &pathDialer{at: map[lvs.ServiceKey]int{}} }
 
-// DialContext implements health.Dialer. Through NAT only a real server's own port can be asked: answers of others are
-// not steered here.
+// DialContext implements health.Dialer.
 func (p *pathDialer) DialContext(ctx context.Context, network string, t health.Target) (net.Conn, error) {
-	if t.Method == lvs.MethodNAT && (!p.node.holds(t.Address.Addr()) || t.Server != t.Real) {
+	if !p.node.hasPath(&t) {
 		return health.AddressDialer{}.DialContext(ctx, network, t.Direct())
 	}
 	spec, err := p.spec(network, &t)
@@ -41,12 +40,16 @@ func (p *pathDialer) DialContext(ctx context.Context, network string, t health.T
 	return p.stack.Dial(ctx, spec)
 }
 
-// holds reports whether the packets of a VIP come to this director. Where they do not, answers of a NAT real server to
-// probes go to the director that has the VIP, too.
-func (n *Node) holds(vip netip.Addr) bool {
+// hasPath reports whether a probe can take the clients' path. One to a server on this host has none to take. Through
+// NAT answers come here from the real server's own port alone, and only if this director holds the VIP: they go
+// where the answers to clients go.
+func (n *Node) hasPath(t *health.Target) bool {
 	n.mu.RLock()
 	defer n.mu.RUnlock()
-	return n.own.of(vip) != HoldNone
+	if dataplane.OnThisHost(t.Real.Addr(), n.network.Locals()) {
+		return false
+	}
+	return t.Method != lvs.MethodNAT || t.Server == t.Real && n.own.of(t.Address.Addr()) != HoldNone
 }
 
 // spec says how a probe goes: by the real server's method as it is configured now.

@@ -225,7 +225,7 @@ func (w *world) apply(services ...lvs.Service) {
 	for id, d := range built.Destinations {
 		if d != nil {
 			s.Dests[id] = dataplane.NewDest(d, own(d.Addr))
-			s.Dests[id].Hop, s.Dests[id].Local = 1, dataplane.OnThisHost(d, s.Locals)
+			s.Dests[id].Hop, s.Dests[id].Local = 1, dataplane.OnThisHost(d.Addr, s.Locals)
 			if s.Dests[id].Local {
 				s.Dests[id].Hop = 0
 			}

@@ -23,6 +23,11 @@ var known = []struct {
 	{&tcpip.ErrNetworkUnreachable{}, syscall.ENETUNREACH},
 	{&tcpip.ErrTimeout{}, syscall.ETIMEDOUT},
 	{&tcpip.ErrMessageTooLong{}, syscall.EMSGSIZE},
+	// What the stack makes of other ICMP errors, as icmp_err_convert of the kernel has them.
+	{&tcpip.ErrUnknownProtocolOption{}, syscall.ENOPROTOOPT}, // no such protocol there: no decapsulation
+	{&tcpip.ErrHostDown{}, syscall.EHOSTDOWN},
+	{&tcpip.ErrNoNet{}, syscall.ENETUNREACH},
+	{&tcpip.ErrNotSupported{}, syscall.EHOSTUNREACH}, // source route failed
 }
 
 // wrap turns an error of the stack into one of Go's; nil stays nil.
