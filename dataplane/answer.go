@@ -37,7 +37,7 @@ func (w *Worker) other(f *packet.Frame, p *packet.Parsed) Verdict {
 	case p.Flags&packet.FlagFragment != 0:
 		return w.gather(f, p)
 	case !p.V6() && w.ours4(p.Addr[0]):
-		return DropOwnSource
+		return w.ownSource(f, p)
 	case p.Kind == packet.KindICMP && p.Proto == packet.ProtoICMPv6:
 		return w.icmp6(f, p)
 	case p.Kind == packet.KindICMP:

@@ -255,3 +255,17 @@ func (w *Worker) probeTunnelError(f *packet.Frame, p *packet.Parsed, at span) (v
 	}
 	return w.hand(f.Bytes()[packet.EthernetLen:], netip.AddrPort{}, ProbeAnswer), true
 }
+
+// ownSource handles what says that it comes from an address of our own. Real servers of DR and TUN have the VIP,
+// too: their errors about probes are true.
+func (w *Worker) ownSource(f *packet.Frame, p *packet.Parsed) Verdict {
+	if w.stack == nil || p.Kind != packet.KindICMP || p.Proto == packet.ProtoICMPv6 || p.Flags&packet.FlagFragment != 0 ||
+		!packet.ICMP(f.Bytes()[p.L4Off:]).IsError() ||
+		packet.ParseInner(ipPacket(f, p)[int(p.L4Off-p.L3Off)+packet.ICMPLen:], &w.inner) != 0 {
+		return DropOwnSource
+	}
+	if v, ok := w.probeError(f, p); ok {
+		return v
+	}
+	return DropOwnSource
+}
