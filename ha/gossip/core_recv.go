@@ -1,0 +1,284 @@
+package gossip
+
+import (
+	"encoding/binary"
+	"math/bits"
+	"time"
+)
+
+// peer is a director that is there.
+type peer struct {
+	id    NodeID
+	epoch Epoch
+	since time.Duration
+
+	// what it sends
+	lanes    []recvLane
+	term     uint8 // that it claims, 0: none
+	complete bool  // it lacks nothing, it says
+	sessions uint32
+	heard    time.Duration
+
+	// what it has of ours
+	acks     []ack
+	repaired uint64 // datagrams that it missed and got again
+	got      uint64 // records
+
+	// its sessions here
+	want    bool // not all of them are here: a snapshot is needed
+	getting getting
+	serving serving
+
+	// digests
+	leavesDue [slotWords]uint64 // slots whose leaves it has to see
+	offer     *leafSet          // leaves whose records it has to see; nil: none
+	offering  *leafSet          // of them, those that the walk under way looks for
+	differing int               // leaves, in the last round
+	settled   int               // of them, that did not change meanwhile
+	compared  time.Duration
+	matched   time.Duration // when the digests were last equal
+	hasMatch  bool
+	rootID    uint64 // the peer's walk, and which parts of its root were equal
+	rootSame  uint8
+}
+
+// recvLane is what came of a lane of a peer's.
+type recvLane struct {
+	started  bool
+	next     uint64 // all below came, or were given up
+	high     uint64 // one above the highest that came or is said to exist
+	have     [recvWindow / 64]uint64
+	base     uint64 // of the sender's clock, when it sent what came last
+	gapSince time.Duration
+	ackAt    time.Duration
+	due      bool // something came since the last ack
+}
+
+// recvWindow is how far ahead of a gap the lane goes on: as much as the sender can send again.
+const recvWindow = 2 * resendRing
+
+// datagram takes one from the session lane.
+func (c *Core) datagram(from NodeID, b []byte) {
+	p := c.peer(from)
+	if p == nil {
+		return // memberlist has not told us of it yet, or not any more
+	}
+	h, body, ok := parseHead(b)
+	if ok {
+		p.heard = c.now
+		ok = c.handle(p, &h, body)
+	}
+	if !ok {
+		c.stats.Refused++
+		c.act(Action{Kind: ActionReject, Peer: from})
+	}
+}
+
+func (c *Core) handle(p *peer, h *laneHead, body []byte) bool {
+	switch h.kind {
+	case typeDelta:
+		return c.onDelta(p, h, body)
+	case typeStatus:
+		return c.onStatus(p, h, body)
+	case typeAck:
+		return c.onAck(p, h, body)
+	case typeRoot:
+		return c.onRoot(p, h, body)
+	case typeLeaves:
+		return c.onLeaves(p, h, body)
+	case typeWant:
+		return c.onWant(p, h, body)
+	case typeList:
+		return c.onList(p, h, body)
+	case typeAsk:
+		return c.onAsk(p, h, body)
+	}
+	return false
+}
+
+// lane returns a lane of a peer's, nil if there cannot be so many.
+func (p *peer) lane(i uint8) *recvLane {
+	if i > lanesMax {
+		return nil
+	}
+	for len(p.lanes) <= int(i) {
+		p.lanes = append(p.lanes, recvLane{})
+	}
+	return &p.lanes[i]
+}
+
+// lanesMax is the highest number of a lane: a status with all of them fits a datagram.
+const lanesMax = (maxPayload-laneHeader)/16 - 1
+
+func (l *recvLane) start(at uint64) {
+	if !l.started {
+		*l = recvLane{started: true, next: at, high: at}
+	}
+}
+
+func (l *recvLane) seen(seq uint64) bool {
+	return l.have[seq/64%uint64(len(l.have))]>>(seq%64)&1 != 0
+}
+
+// onDelta applies the records of a datagram, whatever its turn: their versions tell what is newer.
+func (c *Core) onDelta(p *peer, h *laneHead, body []byte) bool {
+	l := p.lane(h.lane)
+	if l == nil || h.seq == 0 || h.tail > h.seq {
+		return false
+	}
+	l.start(h.seq)
+	if h.seq < l.next || h.seq < l.high && l.seen(h.seq) {
+		c.stats.Duplicates++
+		return true
+	}
+	if !eachRecord(body, int(h.count), &c.rec, func(bool) {}) { // all or nothing
+		return false
+	}
+	eachRecord(body, int(h.count), &c.rec, func(bool) { c.apply() })
+	c.stats.GotDatagrams++
+	p.got += uint64(h.count)
+	c.arrive(p, l, h)
+	return true
+}
+
+func (c *Core) apply() {
+	c.stats.GotRecords++
+	c.walk.touch(c.opt.Digest.Leaf(&c.rec.Key))
+	c.opt.Store.Apply(&c.rec)
+}
+
+// arrive notes that a datagram came.
+func (c *Core) arrive(p *peer, l *recvLane, h *laneHead) {
+	c.giveUp(p, l, h.tail)
+	c.extend(p, l, h.seq+1)
+	l.have[h.seq/64%uint64(len(l.have))] |= 1 << (h.seq % 64)
+	l.base, l.due = max(l.base, h.base), true
+	l.proceed()
+}
+
+// proceed moves the lane over all that came in a row.
+func (l *recvLane) proceed() {
+	was := l.next
+	for l.next < l.high && l.seen(l.next) {
+		l.have[l.next/64%uint64(len(l.have))] &^= 1 << (l.next % 64)
+		l.next++
+	}
+	if l.next != was {
+		l.gapSince = 0
+	}
+}
+
+// extend notes that all below high exist.
+func (c *Core) extend(p *peer, l *recvLane, high uint64) {
+	if high <= l.high {
+		return
+	}
+	if high-l.next > recvWindow {
+		c.giveUp(p, l, high-recvWindow)
+	}
+	l.high = max(l.high, high)
+}
+
+// giveUp goes on after datagrams that cannot be had any more. Digests find what was in them.
+func (c *Core) giveUp(p *peer, l *recvLane, tail uint64) {
+	lost := uint64(0)
+	for l.next < min(tail, l.high) {
+		if !l.seen(l.next) {
+			lost++
+		}
+		l.have[l.next/64%uint64(len(l.have))] &^= 1 << (l.next % 64)
+		l.next++
+	}
+	if l.next < tail {
+		lost += tail - l.next
+		l.next, l.high = tail, max(tail, l.high)
+	}
+	l.proceed()
+	if lost > 0 {
+		c.stats.Lost += lost
+		c.walk.urgent = true
+		c.act(Action{Kind: ActionLost, Peer: p.id, Count: lost})
+	}
+}
+
+// onStatus learns how far a peer's lanes are.
+func (c *Core) onStatus(p *peer, h *laneHead, body []byte) bool {
+	if len(body) != 16*int(h.count) || int(h.count) > lanesMax+1 {
+		return false
+	}
+	for i := range h.count {
+		next, tail := binary.BigEndian.Uint64(body[16*i:]), binary.BigEndian.Uint64(body[16*i+8:])
+		if tail > next || tail == 0 {
+			return false
+		}
+		l := p.lane(i)
+		l.start(next)
+		if l.next < tail {
+			c.giveUp(p, l, tail)
+		}
+		c.extend(p, l, next)
+		if l.base < h.base && l.next == l.high {
+			l.base = h.base
+		}
+	}
+	p.sessions, p.complete, p.term = h.sessions, h.flags&flagComplete != 0, 0
+	if h.flags&flagOwner != 0 {
+		p.term = h.lane
+	}
+	return true
+}
+
+// ackPeer tells a peer what came of its lanes, and what did not.
+func (c *Core) ackPeer(p *peer) {
+	for i := range p.lanes {
+		l := &p.lanes[i]
+		if !l.started {
+			continue
+		}
+		behind := l.next < l.high
+		if behind && l.gapSince == 0 {
+			l.gapSince = c.now
+		}
+		since := c.now - l.ackAt
+		switch {
+		case l.ackAt == 0, since >= ackIdle:
+		case behind && since >= ackEvery && (c.now-l.gapSince >= gapPatience || l.high-l.next > 64):
+		case l.due && since >= ackEvery:
+		default:
+			continue
+		}
+		c.sendAck(p, uint8(i), l)
+	}
+}
+
+func (c *Core) sendAck(p *peer, lane uint8, l *recvLane) {
+	l.ackAt, l.due = max(c.now, 1), false
+	h := laneHead{kind: typeAck, lane: lane, seq: l.next, base: l.base, sessions: p.epoch.Tag()}
+	b := c.buffer()
+	for seq := l.next; seq < l.high && int(h.count) < min(gapsMax, 255); {
+		if w := l.have[seq/64%uint64(len(l.have))] >> (seq % 64); w&1 != 0 {
+			seq += uint64(bits.TrailingZeros64(^w))
+			continue
+		}
+		g := gap{from: seq}
+		for seq < l.high && !l.seen(seq) && g.n < 1<<15 {
+			seq++
+			g.n++
+		}
+		b = appendGap(b, l.next, g)
+		h.count++
+		c.stats.Missed += uint64(g.n)
+	}
+	h.put(b)
+	c.send(p.id, b)
+}
+
+// behind reports whether something of a peer's is known to be missing.
+func (p *peer) behind() bool {
+	for i := range p.lanes {
+		if l := &p.lanes[i]; l.next < l.high {
+			return true
+		}
+	}
+	return false
+}

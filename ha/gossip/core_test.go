@@ -1,0 +1,267 @@
+package gossip
+
+import (
+	"testing"
+	"time"
+
+	"ulvs/conntrack"
+	"ulvs/internal/testutil"
+)
+
+func TestWhatOneDirectorTellsAllHave(t *testing.T) {
+	w := newNetwork(t, testutil.Rand(t), 3, 2)
+	w.join()
+	w.run(10 * time.Millisecond)
+	for i := range 500 {
+		w.tell(w.nodes[i%3], i%2, rec(i, 1))
+	}
+	w.run(10 * time.Millisecond)
+	w.same("10 ms later")
+	for i := range 250 {
+		r := rec(2*i, 2)
+		r.Op = conntrack.OpClose
+		w.tell(w.nodes[2*i%3], 0, r)
+	}
+	w.run(10 * time.Millisecond)
+	w.same("after half of them ended")
+	if n := len(w.nodes[0].store.m); n != 250 {
+		t.Errorf("%d sessions are left, want 250", n)
+	}
+	w.run(6 * time.Second)
+	for _, n := range w.nodes {
+		peers, sessions := n.core.View()
+		for _, p := range peers {
+			if p.Matched < 0 || p.Lag != 0 || p.Syncing || p.Sessions != 250 || sessions != 250 {
+				t.Errorf("after a while a peer is %+v, with %d sessions here", p, sessions)
+			}
+		}
+		if !n.core.Ready() || !n.core.Drained() {
+			t.Error("a director that has everything is not ready")
+		}
+	}
+}
+
+func TestLossIsRepairedWithinATenthOfASecond(t *testing.T) {
+	for _, loss := range []float64{0.01, 0.1, 0.5} {
+		w := newNetwork(t, testutil.Rand(t), 2, 1)
+		w.join()
+		w.run(20 * time.Millisecond)
+		w.loss, w.double, w.delay = loss, 0.02, 3*time.Millisecond
+		for i := range 20_000 {
+			w.tell(w.nodes[0], 0, rec(i, 1))
+			if i%100 == 0 {
+				w.run(time.Millisecond)
+			}
+		}
+		limit := 100 * time.Millisecond
+		if loss > 0.2 {
+			limit = 500 * time.Millisecond
+		}
+		w.run(limit)
+		w.same("after loss")
+		if w.nodes[1].lost != 0 || w.nodes[0].core.Stats().ResentDatagrams == 0 {
+			t.Errorf("%.0f %%: %d datagrams lost; %+v", 100*loss, w.nodes[1].lost, w.nodes[0].core.Stats())
+		}
+	}
+}
+
+func TestADirectorThatComesGetsEverythingWhileSessionsGoOn(t *testing.T) {
+	w := newNetwork(t, testutil.Rand(t), 2, 2)
+	for i := range 60_000 { // more than one message
+		w.nodes[0].store.put(rec(i, 1), true)
+	}
+	w.join()
+	w.loss = 0.02
+	for i := range 3000 {
+		w.tell(w.nodes[0], i%2, rec(i*7, 2), rec(100_000+i, 1))
+		if i%10 == 0 {
+			w.run(time.Millisecond)
+		}
+	}
+	w.run(200 * time.Millisecond)
+	w.same("after joining")
+	if w.nodes[1].synced != 1 || w.nodes[0].synced != 1 {
+		t.Errorf("synced %d and %d times, want once each", w.nodes[0].synced, w.nodes[1].synced)
+	}
+	w.run(10 * time.Second)
+	if !w.nodes[1].core.Ready() {
+		peers, _ := w.nodes[1].core.View()
+		t.Errorf("it is not ready: %+v", peers)
+	}
+}
+
+func TestWhatNumbersCannotRepairDigestsDo(t *testing.T) {
+	rng := testutil.Rand(t)
+	w := newNetwork(t, rng, 2, 1)
+	w.join()
+	for i := range 5000 {
+		w.tell(w.nodes[0], 0, rec(i, 1))
+	}
+	w.run(11 * time.Second)
+	w.same("at first")
+	a, b := w.nodes[0], w.nodes[1]
+	a.core.SetTerm(1)
+	for range 200 { // records and ends that never got into the log
+		i := rng.IntN(5000)
+		switch rng.IntN(3) {
+		case 0:
+			delete(a.store.m, rec(i, 1).Key)
+		case 1:
+			a.store.put(rec(i, 2), true)
+		case 2:
+			a.store.put(rec(10_000+i, 1), true)
+		}
+	}
+	w.run(16 * time.Second)
+	w.same("after some rounds of digests")
+	if st := b.core.Stats(); st.Reaped == 0 || a.core.Stats().LeavesListed == 0 || st.SnapshotsGot != 1 {
+		t.Errorf("repaired by %+v", st)
+	}
+}
+
+func TestLostRecordsOfAFullLogAreSentAgain(t *testing.T) {
+	w := newNetwork(t, testutil.Rand(t), 2, 1)
+	w.join()
+	w.run(12 * time.Second)
+	var ev Event
+	ev.Kind = EventDirty
+	key := testDigest
+	for i := range 300 {
+		r := rec(i, 1)
+		w.nodes[0].store.put(r, true)
+		slot := key.Leaf(&r.Key) / conntrack.SlotLeaves
+		ev.Slots[slot/64] |= 1 << (slot % 64)
+	}
+	w.step(w.nodes[0], &ev)
+	w.run(2 * time.Second)
+	w.same("two seconds after")
+}
+
+func TestAfterASplitEachHasWhatTheOtherLacked(t *testing.T) {
+	w := newNetwork(t, testutil.Rand(t), 2, 1)
+	w.join()
+	for i := range 1000 {
+		w.tell(w.nodes[0], 0, rec(i, 1))
+	}
+	w.run(time.Second)
+	a, b := w.nodes[0], w.nodes[1]
+	w.step(a, &Event{Kind: EventPeerDown, Peer: b.id})
+	w.step(b, &Event{Kind: EventPeerDown, Peer: a.id})
+	for i := range 100 {
+		w.tell(a, 0, rec(2000+i, 1))
+		w.tell(b, 0, rec(3000+i, 1))
+		newer := rec(i, 5)
+		w.tell(b, 0, newer)
+	}
+	w.run(20 * time.Second)
+	w.join()
+	w.run(500 * time.Millisecond)
+	w.same("healed")
+	if n := len(a.store.m); n != 1200 {
+		t.Errorf("%d sessions, want 1200: nothing may be thrown away", n)
+	}
+}
+
+func TestADirectorThatWasStartedAnewLosesNobodysSessions(t *testing.T) {
+	w := newNetwork(t, testutil.Rand(t), 2, 1)
+	w.join()
+	for i := range 1000 {
+		w.tell(w.nodes[0], 0, rec(i, 1))
+	}
+	w.run(6 * time.Second)
+	fresh := w.node(0, 1)
+	fresh.epoch = Epoch{99}
+	w.nodes[0] = fresh
+	fresh.core = NewCore(CoreOptions{ID: fresh.id, Epoch: fresh.epoch, Lanes: 1, Store: fresh.store, Digest: testDigest})
+	w.join()
+	w.run(20 * time.Second)
+	w.same("after a restart")
+	if n := len(fresh.store.m); n != 1000 {
+		t.Errorf("%d sessions came back, want 1000", n)
+	}
+	w.tell(fresh, 0, rec(5000, 1))
+	w.run(20 * time.Millisecond)
+	w.same("and a new one")
+}
+
+func TestForgedAndOldDatagramsChangeNothing(t *testing.T) {
+	rng := testutil.Rand(t)
+	w := newNetwork(t, rng, 2, 1)
+	w.join()
+	var kept [][]byte
+	b := w.nodes[1]
+	for i := range 200 {
+		w.tell(w.nodes[0], 0, rec(i, 1))
+		for _, p := range w.wire {
+			if p.to == b.id && !p.stream {
+				kept = append(kept, p.data)
+			}
+		}
+		w.run(time.Millisecond)
+	}
+	w.run(50 * time.Millisecond)
+	for i := range 200 {
+		end := rec(i, 3)
+		end.Op = conntrack.OpClose
+		w.tell(w.nodes[0], 0, end)
+	}
+	w.run(50 * time.Millisecond)
+	before := len(b.store.m)
+	for _, d := range kept { // the seal refuses a replay; if it did not, versions would
+		w.step(b, &Event{Kind: EventDatagram, Peer: w.nodes[0].id, Data: d})
+	}
+	for range 5000 {
+		d := append([]byte(nil), kept[rng.IntN(len(kept))]...)
+		d = d[:rng.IntN(len(d)+1)]
+		w.step(b, &Event{Kind: EventDatagram, Peer: w.nodes[0].id, Data: d})
+		w.step(b, &Event{Kind: EventDatagram, Peer: IDOf("nobody"), Data: kept[0]})
+	}
+	if len(b.store.m) != before || before != 0 {
+		t.Errorf("%d sessions after replays, want %d, none", len(b.store.m), before)
+	}
+	if b.bad == 0 {
+		t.Error("nothing was refused")
+	}
+}
+
+func TestAHandoverWaitsUntilEverythingIsThere(t *testing.T) {
+	w := newNetwork(t, testutil.Rand(t), 2, 1)
+	w.join()
+	w.run(10 * time.Millisecond)
+	w.dropAcks = true
+	w.tell(w.nodes[0], 0, rec(1, 1))
+	for _, a := range w.nodes[0].core.Flush(w.now) {
+		if a.Kind == ActionDatagram {
+			w.send(w.nodes[0], w.nodes[1], a.Data)
+		}
+	}
+	if w.nodes[0].core.Drained() {
+		t.Error("drained before anybody acknowledged")
+	}
+	w.run(50 * time.Millisecond)
+	peers, _ := w.nodes[0].core.View()
+	if w.nodes[0].core.Drained() || peers[0].Lag < 40*time.Millisecond {
+		t.Errorf("drained without an acknowledgement; lag %s", peers[0].Lag)
+	}
+	w.dropAcks = false
+	w.run(1100 * time.Millisecond)
+	if !w.nodes[0].core.Drained() {
+		t.Error("not drained after everything arrived")
+	}
+}
+
+func TestSteppingAllocatesNothingOnceItRuns(t *testing.T) {
+	w := newNetwork(t, testutil.Rand(t), 2, 1)
+	w.join()
+	w.run(20 * time.Millisecond)
+	a := w.nodes[0]
+	records := make([]conntrack.Record, recordsMax)
+	for i := range records {
+		records[i] = rec(4*i, 1)
+	}
+	ev := &Event{Kind: EventRecords, Records: records}
+	for range 2 * resendRing {
+		a.core.Step(w.now, ev)
+	}
+	testutil.AllocFree(t, func() { a.core.Step(w.now, ev) })
+}
