@@ -87,6 +87,7 @@ func (n *Node) apply(services []lvs.Service, all bool) error {
 	n.prune(&d)
 	clear(n.dirty)
 	n.counters.follow(before, built)
+	n.trash.keep(before, built)
 	n.expire(before)
 	if all {
 		n.publish()

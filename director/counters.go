@@ -28,8 +28,12 @@ func (c *counters) follow(before, built *lvs.Snapshot) {
 	c.services = grown(c.services, len(built.Services))
 	c.dests = grown(c.dests, len(built.Destinations))
 	for _, id := range changedAt(before.Services, built.Services) {
-		if s := built.Services[id]; s != nil && c.services[id].owner != s.Key {
-			c.services[id] = startingAt(s.Key, c.rawService(lvs.ServiceID(id)))
+		s := built.Services[id]
+		if s == nil {
+			continue
+		}
+		if owner := (serviceOwner{s.Key, s.Born}); c.services[id].owner != owner {
+			c.services[id] = startingAt(owner, c.rawService(lvs.ServiceID(id)))
 		}
 	}
 	for _, id := range changedAt(before.Destinations, built.Destinations) {
@@ -37,7 +41,7 @@ func (c *counters) follow(before, built *lvs.Snapshot) {
 		if d == nil {
 			continue
 		}
-		owner, was := destOwner{d.Load, d.Service}, c.dests[id].owner
+		owner, was := destOwner{d.Load, built.Services[d.Service].Born}, c.dests[id].owner
 		if was == owner {
 			continue
 		}
@@ -50,9 +54,14 @@ func (c *counters) follow(before, built *lvs.Snapshot) {
 	}
 }
 
+type serviceOwner struct {
+	key  lvs.ServiceKey
+	born uint64
+}
+
 type destOwner struct {
 	load    *lvs.Load
-	service lvs.ServiceID
+	service uint64 // when it was born
 }
 
 func startingAt(owner any, raw dataplane.DestStats) counter {
@@ -117,7 +126,7 @@ func (c *counters) zero(built *lvs.Snapshot, key lvs.ServiceKey) {
 		}
 	}
 	for id, d := range built.Destinations {
-		if d == nil {
+		if d == nil || d.Removed {
 			continue
 		}
 		if s := built.Services[d.Service]; all || s != nil && s.Key == key {
@@ -126,16 +135,22 @@ func (c *counters) zero(built *lvs.Snapshot, key lvs.ServiceKey) {
 	}
 }
 
-// TickRates feeds the estimators. Call it every two seconds.
+// TickRates feeds the estimators, and looks after removed destinations. Call it every two seconds.
 func (n *Node) TickRates() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	n.trash.tick(n.built, func(d *lvs.Destination) bool {
+		sc := n.schedulers[n.built.Services[d.Service].Key]
+		return d.Load.InUse() || sc != nil && sc.Remembers(d.AddrPort())
+	})
 	c := &n.counters
 	for id := range c.services {
 		c.services[id].rates.tick(c.rawService(lvs.ServiceID(id)))
 	}
-	for id := range c.dests {
-		c.dests[id].rates.tick(c.rawDest(lvs.DestID(id)))
+	for id, d := range n.built.Destinations {
+		if d != nil && !d.Removed {
+			c.dests[id].rates.tick(c.rawDest(lvs.DestID(id)))
+		}
 	}
 	c.total.rates.tick(c.rawTotal())
 }

@@ -89,6 +89,7 @@ type Node struct {
 	generation uint64
 	epoch      uint16
 	counters   counters
+	trash      trash
 
 	fileMarks []config.Mark
 	loaded    config.State // what the file said when it was last read or written
@@ -163,11 +164,18 @@ func (n *Node) SetMarks(rules []dataplane.MarkRule) {
 	n.publish()
 }
 
-// addHop gives a next hop a number and publishes it; false if there are too many.
+// addHop gives a next hop a number; false if there are too many.
 func (n *Node) addHop(key dataplane.HopKey) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.hops.id(key) != 0
+}
+
+// AddHop gives a next hop that a worker asked for a number and publishes it; false if there are too many.
+func (n *Node) AddHop(key dataplane.HopKey) bool {
+	ok := n.addHop(key)
+	n.refresh()
+	return ok
 }
 
 // refresh publishes the hops as they are now.

@@ -57,7 +57,11 @@ func TestASlotsNextOwnerStartsFromZero(t *testing.T) {
 	b.syn()
 	old := b.destID(80, 1)
 	b.now += conntrack.Tick(time.Hour / (time.Second / conntrack.TicksPerSecond))
-	b.worker.Sweep(b.now) // its session is over, so the slot is free
+	b.worker.Sweep(b.now) // its session is over, so the slot will be free
+	b.replace(service(80))
+	for range 4 * trashTicks { // four minutes
+		b.TickRates()
+	}
 	b.replace(service(80))
 	b.replace(service(80, 2))
 	if id := b.destID(80, 2); id != old {
@@ -65,6 +69,26 @@ func TestASlotsNextOwnerStartsFromZero(t *testing.T) {
 	}
 	if got := b.Listing().Services[0].Destinations[0].Counters.InPackets; got != 0 {
 		t.Errorf("the new real server shows %d packets, want 0", got)
+	}
+}
+
+// IPVS keeps a removed real server for two to four minutes (its trash list): health checks that remove and add it
+// do not lose its counters. What is gone longer starts from nothing.
+func TestARealServerThatComesBackHasItsCounters(t *testing.T) {
+	for minutes, want := range map[int]uint64{0: 1, 2: 1, 4: 0} {
+		b := newBed(t)
+		b.replace(service(80, 1))
+		b.syn()
+		b.now += conntrack.Tick(time.Hour / (time.Second / conntrack.TicksPerSecond))
+		b.worker.Sweep(b.now)
+		b.replace(service(80))
+		for range minutes * trashTicks {
+			b.TickRates()
+		}
+		b.replace(service(80, 1))
+		if got := b.Listing().Services[0].Destinations[0].Counters.InPackets; got != want {
+			t.Errorf("back after %d minutes it shows %d packets, want %d", minutes, got, want)
+		}
 	}
 }
 

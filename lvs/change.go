@@ -90,9 +90,10 @@ func (b *builder) setService(s Service) {
 	svc.ID = 0
 	old := b.prev.Service(s.Key)
 	if old != nil {
-		svc.ID = old.ID
+		svc.ID, svc.Born = old.ID, old.Born
 		b.next.Services[old.ID] = svc
 	} else {
+		svc.Born = b.next.Generation
 		b.newSvcs = append(b.newSvcs, svc)
 	}
 	known := destsOf(old)
@@ -122,11 +123,14 @@ func (b *builder) setDest(svc *Service, d *Destination, known map[netip.AddrPort
 	d.ID, d.Service, d.Removed = 0, svc.ID, false
 	old := known[d.AddrPort()]
 	delete(known, d.AddrPort())
-	if old == nil {
+	added := old == nil
+	if added {
 		b.next.dests++
 		key := destKey{svc.Key, d.AddrPort()}
-		if old = b.next.Dest(b.next.trash[key]); old != nil {
+		if old = b.next.Dest(b.next.trash[key]); old != nil && old.Load.lives() {
 			delete(b.next.trash, key)
+		} else {
+			old = nil
 		}
 	}
 	if old != nil {
@@ -136,10 +140,14 @@ func (b *builder) setDest(svc *Service, d *Destination, known map[netip.AddrPort
 		d.Load = new(Load)
 		b.newDests = append(b.newDests, d)
 	}
+	if added || d.Weight != 0 {
+		d.Load.lastWeight.Store(d.Weight)
+	}
 	d.Load.SetThresholds(d.Upper, d.Lower)
 }
 
-// remove takes a destination out of its service. It stays in the trash while sessions refer to it.
+// remove takes a destination out of its service. It stays in the trash while sessions refer to it, and as long as
+// Load.Keep says.
 func (b *builder) remove(s *Service, old *Destination) {
 	b.next.dests--
 	d := *old
@@ -152,13 +160,13 @@ func (b *builder) remove(s *Service, old *Destination) {
 	b.next.trash[destKey{s.Key, d.AddrPort()}] = d.ID
 }
 
-// emptyTrash frees the slots that no session refers to, and those of services that were kept for them.
+// emptyTrash frees the slots that nothing refers to, and those of services that were kept for them.
 func (b *builder) emptyTrash() {
 	n := b.next
 	used := make(map[ServiceID]bool, len(n.gone))
 	for key, id := range n.trash {
 		d := n.Destinations[id]
-		if d.Load.InUse() {
+		if d.Load.lives() {
 			used[d.Service] = true
 			continue
 		}

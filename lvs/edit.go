@@ -130,7 +130,7 @@ func (e *Edit) applyDest(s *Service) error {
 	}
 	if e.Op == EditSetDest {
 		next := e.Dest
-		next.Inhibit = s.Destinations[d].Inhibit
+		next.Inhibit, next.Edits = s.Destinations[d].Inhibit, s.Destinations[d].Edits+1
 		s.Destinations = slices.Clone(s.Destinations)
 		s.Destinations[d] = next
 		return nil

@@ -15,6 +15,8 @@ type Load struct {
 	overloaded                atomic.Bool
 	watch                     atomic.Pointer[watchSlot]
 	path                      atomic.Uint64 // MTU learned, and until when
+	kept                      atomic.Bool
+	lastWeight                atomic.Int32
 }
 
 type watchSlot struct {
@@ -37,12 +39,23 @@ func (l *Load) Overloaded() bool { return l.overloaded.Load() }
 // InUse reports whether any session or template refers to the destination.
 func (l *Load) InUse() bool { return l.Active() != 0 || l.Inactive() != 0 || l.Persist() != 0 }
 
+// Keep says whether the destination is to be kept when it is removed, even if nothing refers to it, so that it
+// has its counts when it comes back: the kernel has a trash list for that.
+func (l *Load) Keep(yes bool) { l.kept.Store(yes) }
+
+// LastWeight is the destination's latest weight that was not 0, or 0 if it was added with that.
+func (l *Load) LastWeight() int32 { return l.lastWeight.Load() }
+
+// Kept returns what Keep said last.
+func (l *Load) Kept() bool { return l.kept.Load() }
+
+// lives reports whether the destination has a place when it is removed.
+func (l *Load) lives() bool { return l.Kept() || l.InUse() }
+
 // Bind counts a new session (ip_vs_bind_dest).
 func (l *Load) Bind(active bool) {
 	l.count(active).Add(1)
-	if u := l.upper.Load(); u != 0 && l.total() >= u {
-		l.overloaded.Store(true)
-	}
+	l.limit()
 	l.mark()
 }
 
@@ -61,11 +74,18 @@ func (l *Load) Move(active bool) {
 	l.mark()
 }
 
-// BindTemplate and UnbindTemplate count persistence templates.
-func (l *Load) BindTemplate() { l.persist.Add(1) }
+// BindTemplate counts a persistence template. The kernel looks at the thresholds then, too.
+func (l *Load) BindTemplate() {
+	l.persist.Add(1)
+	l.limit()
+}
 
 // UnbindTemplate takes back one BindTemplate.
-func (l *Load) UnbindTemplate() { l.persist.Add(-1) }
+func (l *Load) UnbindTemplate() {
+	l.persist.Add(-1)
+	l.relax()
+	l.mark()
+}
 
 // SetThresholds changes the limits (0 = none). As kernels up to 6.1.176 do, a
 // raised or removed upper limit clears the OVERLOAD flag at once; a lowered one
@@ -97,6 +117,12 @@ func (l *Load) count(active bool) *atomic.Int32 {
 }
 
 func (l *Load) total() uint32 { return uint32(l.Active() + l.Inactive()) }
+
+func (l *Load) limit() {
+	if u := l.upper.Load(); u != 0 && l.total() >= u {
+		l.overloaded.Store(true)
+	}
+}
 
 func (l *Load) relax() {
 	if !l.overloaded.Load() {

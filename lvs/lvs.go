@@ -159,6 +159,7 @@ type (
 // Service is a VIP with its scheduler and real servers.
 type Service struct {
 	ID          ServiceID // set by Build
+	Born        uint64    `json:"-"` // set by Build: the generation that added it; another one of the same key has another
 	Key         ServiceKey
 	Scheduler   string
 	SchedFlags  SchedFlags
@@ -198,9 +199,10 @@ type Destination struct {
 	Weight  int32 // 0: quiesced, no new sessions
 	Upper   uint32
 	Lower   uint32
-	Load    *Load `json:"-"` // set by Build; shared by every Snapshot that names the destination
-	Inhibit bool  // when it fails its weight becomes 0 and it stays (inhibit_on_failure)
-	Removed bool  // no longer configured, but sessions still refer to it
+	Edits   uint32 `json:"-"` // by ipvsadm -e: some schedulers heed even one that changes nothing
+	Load    *Load  `json:"-"` // set by Build; shared by every Snapshot that names the destination
+	Inhibit bool   // when it fails its weight becomes 0 and it stays (inhibit_on_failure)
+	Removed bool   // no longer configured, but sessions still refer to it
 	// Fate is what becomes of its sessions now that it failed or was removed; FailDefault: nothing but what
 	// IPVS does. FailKeep never stands here.
 	Fate OnFailure

@@ -2,6 +2,7 @@ package sched
 
 import (
 	"encoding/binary"
+	"net/netip"
 
 	"ulvs/lvs"
 	"ulvs/packet"
@@ -87,6 +88,14 @@ func (c *cache) update(ch *change) error {
 	c.unlock()
 	f.follow()
 	return nil
+}
+
+// remembers reports whether an entry names the destination at an address.
+func (c *cache) remembers(a netip.AddrPort) bool {
+	c.lock()
+	defer c.unlock()
+	i, ok := c.number[a]
+	return ok && c.refs[i] > 0
 }
 
 // overloaded is the kernel's is_overloaded: more active sessions than its weight,

@@ -73,7 +73,7 @@ func same(a, b *lvs.Destination) bool { return a.AddrPort() == b.AddrPort() && a
 // the scheduler's upd_dest even when the weight is what it was.
 func edited(a, b *lvs.Destination) bool {
 	return a.Weight != b.Weight || a.Upper != b.Upper || a.Lower != b.Lower ||
-		a.Method != b.Method || a.Tunnel != b.Tunnel
+		a.Method != b.Method || a.Tunnel != b.Tunnel || b.Edits > a.Edits
 }
 
 func brief(list []lvs.Destination) []dest {

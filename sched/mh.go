@@ -46,6 +46,8 @@ func (h *mh) update(c *change) error {
 		last[i] = c.dests[i].weight
 		if last[i] == 0 && c.was[i] >= 0 {
 			last[i] = h.last[c.was[i]]
+		} else if last[i] == 0 && c.bind { // it had a weight under the scheduler before
+			last[i] = c.dests[i].load.LastWeight()
 		}
 	}
 	h.set(c.dests, populate(h.permutations(c.addrs, last), size))

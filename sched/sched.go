@@ -15,6 +15,7 @@ package sched
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 
 	"ulvs/lvs"
 	"ulvs/packet"
@@ -86,6 +87,13 @@ func (s *Scheduler) Update(dests []lvs.Destination) error { return s.set(dests, 
 // the whole list instead of adding one by one. wrr then starts its first round at
 // the top level; for all others Bind is Update.
 func (s *Scheduler) Bind(dests []lvs.Destination) error { return s.set(dests, true) }
+
+// Remembers reports whether a pick may still name a destination that is no longer in the list: lblc and lblcr have
+// the same one again when it comes back.
+func (s *Scheduler) Remembers(a netip.AddrPort) bool {
+	c, ok := s.policy.(interface{ remembers(netip.AddrPort) bool })
+	return ok && c.remembers(a)
+}
 
 // Pick returns the destination for a new session of flow t at the time now, in
 // monotonic seconds. false: no destination is available.
