@@ -166,9 +166,14 @@ func (w *Worker) orphan(f *packet.Frame, p *packet.Parsed, s session) Verdict {
 	if p.Proto == lvs.ProtoTCP && !w.starts(p) && e.Flags()&conntrack.FlagNAT == 0 {
 		// The kernel's stack answers with a reset, which passes IPVS as the session's reply before
 		// the session is gone: it lingers as CLOSE.
-		w.transition(e, e.State(), conntrack.TCPClose)
-		e.Touch(w.now, w.snap.Timeouts.Of(conntrack.TCPClose))
-		return w.reset(f, p)
+		v := w.reset(f, p)
+		if v == TxReset {
+			w.transition(e, e.State(), conntrack.TCPClose)
+			e.Touch(w.now, w.snap.Timeouts.Of(conntrack.TCPClose))
+		} else {
+			w.expire(ref, e)
+		}
+		return v
 	}
 	return w.replace(f, p, ref, e)
 }

@@ -57,7 +57,7 @@ func (w *Worker) strayICMP(f *packet.Frame, p *packet.Parsed) Verdict {
 func (w *Worker) relay(f *packet.Frame, p *packet.Parsed) Verdict {
 	quoted := f.Bytes()[int(p.L4Off)+packet.ICMPLen : int(p.L3Off)+int(p.TotalLen)]
 	inner := &w.inner
-	if packet.ParseInner(quoted, inner) != 0 {
+	if w.snap.idle[index(p.V6())] || packet.ParseInner(quoted, inner) != 0 {
 		return w.strayICMP(f, p)
 	}
 	if v, ours := w.relayTunnel(f, p); ours {
@@ -71,6 +71,9 @@ func (w *Worker) relay(f *packet.Frame, p *packet.Parsed) Verdict {
 	}
 	key := swapped(inner)
 	ref := w.conns.FindKey(&key)
+	if ref != 0 && w.table.Entry(ref).Flags()&conntrack.FlagTemplate != 0 {
+		ref = 0 // it quotes client port 0
+	}
 	if ref == 0 && w.snap.Settings.ScheduleICMP != 0 {
 		ref = w.scheduleICMP(f, &key)
 	}
@@ -157,17 +160,15 @@ func (w *Worker) relayIn(f *packet.Frame, p *packet.Parsed, e *conntrack.Entry) 
 	if hop.State != HopReady {
 		return w.unresolved(d.Hop)
 	}
-	if p.TTL <= 1 {
-		return w.timeExceeded(f, p, false)
-	}
 	if !d.Removed {
 		w.stats.in(e.Dest(), p.TotalLen)
 	}
-	switch method := methodOf(e.Flags()); method {
-	case lvs.MethodDR:
-		return w.forwardDR(f, p, hop)
-	case lvs.MethodTUN:
-		return w.forwardTUN(f, p, forwarding{e, d, hop, method})
+	method := methodOf(e.Flags())
+	if method != lvs.MethodNAT {
+		return w.forward(f, p, forwarding{e, d, hop, method})
+	}
+	if p.TTL <= 1 {
+		return w.timeExceeded(f, p, false)
 	}
 	if !setL2(f, ipSpan(p), hop, etherType(p)) {
 		return DropHeadroom

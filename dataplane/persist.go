@@ -19,7 +19,7 @@ func (w *Worker) pickPersistent(p *packet.Parsed, svc *Service) (lvs.DestID, con
 		case e.Expired(w.now) && w.Expired(ref, e):
 			w.expire(ref, e)
 		case !w.usable(e):
-			w.discard(ref, e)
+			w.conns.Unlink(ref.Conn()) // it waits for its time where nobody finds it, sessions or not
 		default:
 			w.follow(e, svc)
 			return lvs.DestID(e.Dest()), ref
@@ -69,15 +69,6 @@ func (w *Worker) follow(e *conntrack.Entry, svc *Service) {
 func (w *Worker) usable(template *conntrack.Entry) bool {
 	d := w.dest(template.Dest())
 	return d != nil && !d.Removed && !d.Shunned && (!d.Quiesced || w.snap.Settings.ExpireQuiescentTemplate == 0)
-}
-
-// discard takes a template out of the way of a new one. While sessions hang on it, it lives on unfindable.
-func (w *Worker) discard(ref conntrack.Ref, e *conntrack.Entry) {
-	if e.AddControlled(0) == 0 {
-		w.expire(ref, e)
-		return
-	}
-	w.conns.Unlink(ref.Conn())
 }
 
 // anyPort reports whether a template of the service is for all ports of the real server: those of marks, of

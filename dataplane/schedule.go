@@ -162,6 +162,9 @@ func (w *Worker) insert(p *packet.Parsed, n newSession) (conntrack.Ref, conntrac
 	w.stats.conn(uint32(n.id))
 	if n.template != 0 {
 		w.table.Entry(n.template).AddControlled(1)
+		if spec.State.Established() { // at once, by sloppy_tcp
+			w.assure(w.table.Entry(ref))
+		}
 	}
 	if w.log != nil && spec.State == conntrack.UDPNormal {
 		w.tell(w.table.Entry(ref), spec.State, true)
@@ -232,7 +235,14 @@ func (w *Worker) strayReply(f *packet.Frame, p *packet.Parsed) Verdict {
 	if w.snap.VIPs[p.Dst()] {
 		return w.unknownReply(f, p)
 	}
-	if p.TTL <= 1 || p.Proto == lvs.ProtoTCP && p.TCPFlags&packet.TCPRst != 0 {
+	id, v := w.route(p)
+	if id == 0 {
+		return v
+	}
+	reset := p.Proto == lvs.ProtoTCP && p.TCPFlags&packet.TCPRst != 0
+	mtu := w.snap.Hops[id].MTU
+	tooBig := p.TotalLen > mtu && w.refuses(p, int(mtu))
+	if p.TTL <= 1 || reset || tooBig { // ip_forward looks at TTL and size before IPVS does
 		return w.forwardRouted(f, p)
 	}
 	decTTL(f.Bytes()[p.L3Off:], p)

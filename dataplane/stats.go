@@ -49,11 +49,14 @@ type destCounters struct {
 	conns, inPackets, outPackets, inBytes, outBytes atomic.Uint64
 }
 
-// init reserves counters for every possible destination; memory is touched as used.
-func (s *Stats) init() {
-	s.dests = make([]DestStats, lvs.MaxDestinations)
-	s.pubDests = make([]destCounters, lvs.MaxDestinations)
-	s.pubServices = make([]destCounters, lvs.MaxServices)
+// init reserves counters for n destinations, 0 being as many as there can be; memory is touched as used.
+func (s *Stats) init(n int) {
+	if n == 0 {
+		n = lvs.MaxDestinations
+	}
+	s.dests = make([]DestStats, n)
+	s.pubDests = make([]destCounters, n)
+	s.pubServices = make([]destCounters, min(n, lvs.MaxServices))
 	s.touched = make([]uint32, 0, 4*BatchSize)
 }
 

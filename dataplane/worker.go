@@ -28,8 +28,11 @@ type Options struct {
 	Stack     *StackLink                // to the stack of our own; nil: there is none
 	Drops     *PacketDrops              // drop_packet, shared by all workers; nil: the worker's own
 	Notices   chan<- Notice             // to the director, never waited for; nil: nobody listens
-	Seed      uint64                    // for IP ids of outer headers and own packets
-	Log       *conntrack.Log            // what peers have to know of sessions; nil: there are none
+	// Destinations is how many ids destinations and services ever have, so that a test's worker is made quickly;
+	// 0: all that lvs allows.
+	Destinations int
+	Seed         uint64         // for IP ids of outer headers and own packets
+	Log          *conntrack.Log // what peers have to know of sessions; nil: there are none
 }
 
 // Worker serves one Queue: it is one goroutine's, pinned to one core. It allocates
@@ -106,7 +109,7 @@ func NewWorker(o Options) *Worker {
 		w.drops = new(PacketDrops)
 	}
 	w.entries.init(w, o.Seed)
-	w.stats.init()
+	w.stats.init(o.Destinations)
 	return w
 }
 
