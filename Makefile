@@ -7,7 +7,7 @@ FUZZTIME ?= 10000x
 BENCH   ?= .
 export CGO_ENABLED = 0
 
-.PHONY: conformance all build demo test check race fuzz unit lab bench bench-save generate install clean help
+.PHONY: conformance differential all build demo test check race fuzz unit lab bench bench-save generate install clean help
 .PHONY: screenshots
 
 all: build
@@ -42,6 +42,11 @@ lab: build ## tests in namespaces with real AF_XDP; needs root
 DIR ?= test/conformance/testdata
 conformance: ## replay a folder of recordings of a real kernel (DIR=)
 	@$(GO) run ./test/conformance/replay $(DIR)
+
+STEPS ?= 1000000
+SEED  ?= 1
+differential: ## random commands and packets into the pipeline and a model of IPVS (STEPS=, SEED=)
+	@$(GO) run ./test/differential/drive -steps $(STEPS) -seed $(SEED)
 
 bench: ## benchmarks; BENCH=regexp
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./packet ./sched ./conntrack ./dataplane

@@ -3,10 +3,7 @@ package conformance
 import (
 	"errors"
 	"hash/fnv"
-	"maps"
 	"net/netip"
-	"slices"
-	"sync/atomic"
 	"time"
 
 	"ulvs/conntrack"
@@ -25,6 +22,7 @@ const (
 	// sleepSteps bounds in how many pieces a sleep passes.
 	sleepSteps = 4000
 	pumpLimit  = 1000
+	maxIDs     = 1 << 12 // of destinations
 )
 
 // mark is the firewall mark of the recordings' network.
@@ -40,15 +38,11 @@ type bed struct {
 	notices chan dataplane.Notice
 	clock   time.Duration
 	rated   time.Duration // when the estimators ran last
-
-	snapshots atomic.Pointer[dataplane.Snapshot] // the node's, with the hops that workers asked for
-	base      *dataplane.Snapshot                // the node's that snapshots was made of
-	hops      []dataplane.HopKey                 // that workers asked for
-	grown     bool                               // hops has new ones
 }
 
-func newBed(workers int) (*bed, error) {
-	table, err := conntrack.New(conntrack.Options{Bits: tableBits, Workers: workers, Heap: true, Seed: 1})
+// newBed makes one. With heap the race detector sees the table; without, one costs less.
+func newBed(workers int, heap bool) (*bed, error) {
+	table, err := conntrack.New(conntrack.Options{Bits: tableBits, Workers: workers, Heap: heap, Seed: 1})
 	if err != nil {
 		return nil, err
 	}
@@ -66,13 +60,12 @@ func newBed(workers int) (*bed, error) {
 		return nil, errors.Join(err, table.Close())
 	}
 	b.node.SetMarks([]dataplane.MarkRule{mark})
-	b.refresh()
-	gathering := dataplane.NewReassembly()
+	gathering, drops := dataplane.NewReassembly(), new(dataplane.PacketDrops)
 	for i := range workers {
 		q := memqueue.New(poolFrames)
 		w := dataplane.NewWorker(dataplane.Options{
-			ID: i, Workers: workers, Queue: q, Table: table, Snapshots: &b.snapshots, Notices: b.notices,
-			Seed: uint64(i + 1), Gathering: gathering,
+			ID: i, Workers: workers, Queue: q, Table: table, Snapshots: b.node.Snapshots(), Notices: b.notices,
+			Seed: uint64(i + 1), Gathering: gathering, Drops: drops, Destinations: maxIDs,
 		})
 		b.node.Serve(w)
 		b.queues, b.workers = append(b.queues, q), append(b.workers, w)
@@ -84,33 +77,14 @@ func (b *bed) close() error { return b.table.Close() }
 
 func (b *bed) now() conntrack.Tick { return dataplane.TickOf(b.clock) }
 
-// refresh shows workers what the node published last.
-func (b *bed) refresh() {
-	base := b.node.Snapshots().Load()
-	if base == b.base && !b.grown {
-		return
-	}
-	s := *base
-	s.Hops, s.HopIDs = slices.Clone(base.Hops), maps.Clone(base.HopIDs)
-	for _, key := range b.hops {
-		if s.HopIDs[key] == 0 {
-			s.HopIDs[key] = dataplane.HopID(len(s.Hops))
-			s.Hops = append(s.Hops, b.network.Hop(key))
-		}
-	}
-	s.Generation = base.Generation<<16 | uint64(len(b.hops))
-	b.base, b.grown = base, false
-	b.snapshots.Store(&s)
-}
-
 // heed does what workers asked for and reports whether there was anything.
 func (b *bed) heed() (any bool) {
 	for {
 		select {
 		case n := <-b.notices:
-			if n.Kind == dataplane.NoticeNewHop && !slices.Contains(b.hops, n.Hop) {
-				b.hops = append(b.hops, n.Hop)
-				b.grown, any = true, true
+			if n.Kind == dataplane.NoticeNewHop {
+				b.node.AddHop(n.Hop)
+				any = true
 			}
 		default:
 			return any
@@ -150,7 +124,6 @@ func dealt(frame []byte, n int) int {
 // pump runs the workers until nothing moves any more.
 func (b *bed) pump() error {
 	for range pumpLimit {
-		b.refresh()
 		moved := 0
 		for _, w := range b.workers {
 			moved += w.RunOnce(b.now())
@@ -164,7 +137,6 @@ func (b *bed) pump() error {
 
 // pass lets time pass: sessions expire and rates are estimated when they would be.
 func (b *bed) pass(d time.Duration) {
-	b.refresh()
 	end := b.clock + d
 	piece := max(tick, d/sleepSteps)
 	for b.clock < end {

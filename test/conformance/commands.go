@@ -46,7 +46,6 @@ func (d *desk) serve(c call) answer {
 		o.a.Code = ipvsadm.Run(c.Args, ipvsadm.IO{
 			In: bytes.NewReader(c.Stdin), Out: out, Err: err, Names: offline{ipvsadm.SystemNames()},
 		}, front{d.bed})
-		d.bed.refresh()
 	case "sysctl":
 		o.a.Code = d.sysctl(c.Args, out, err)
 	case "ip":
@@ -182,7 +181,6 @@ func (d *desk) sysctlSet(name, text string, err stream) int {
 		fmt.Fprintf(err, "sysctl: setting key %q: Invalid argument\n", name)
 		return 255
 	}
-	d.bed.refresh()
 	return 0
 }
 

@@ -14,7 +14,7 @@ import (
 // room is a replay between two steps.
 func room(t *testing.T) *player {
 	t.Helper()
-	b, err := newBed(2)
+	b, err := newBed(2, true)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -95,6 +95,9 @@ func (m *masker) masked(want, got []byte) ([]byte, []byte) {
 		maskGUE(want, got, v, g)
 	case v.proto == 47:
 		maskGRE(want[v.l4:v.end], got[g.l4:g.end], v.fragment)
+	case v.v6 && v.proto == 44 && want[v.l4] == 17 && be16(want[v.l4+2:])>>3 == 0 && min(v.end, g.end) >= v.l4+16:
+		v.l4, g.l4 = v.l4+8, g.l4+8 // the first fragment of a GUE packet
+		maskGUE(want, got, v, g)
 	}
 	return want, got
 }

@@ -23,7 +23,7 @@ type Outcome struct {
 
 // Play replays a scenario. The error is about the replay itself; differences are counted and logged.
 func Play(s *Scenario, o Options) (result Outcome, err error) {
-	b, err := newBed(max(o.Workers, 1))
+	b, err := newBed(max(o.Workers, 1), true)
 	if err != nil {
 		return result, err
 	}
