@@ -41,14 +41,8 @@ func (c *counters) follow(before, built *lvs.Snapshot) {
 		if d == nil {
 			continue
 		}
-		owner, was := destOwner{d.Load, built.Services[d.Service].Born}, c.dests[id].owner
-		if was == owner {
-			continue
-		}
-		if before, ok := was.(destOwner); ok && before.load == d.Load {
-			c.dests[id].owner = owner // one that comes back into a service made anew: as with -Z
-			c.dests[id].reset()
-		} else {
+		// One that comes back into a service made anew counts from 0, as the kernel has it.
+		if owner := (destOwner{d.Load, built.Services[d.Service].Born}); c.dests[id].owner != owner {
 			c.dests[id] = startingAt(owner, c.rawDest(lvs.DestID(id)))
 		}
 	}

@@ -86,6 +86,7 @@ func TestARealServerThatComesBackHasItsCounters(t *testing.T) {
 			b.TickRates()
 		}
 		b.replace(service(80, 1))
+		b.TickRates()
 		if got := b.Listing().Services[0].Destinations[0].Counters.InPackets; got != want {
 			t.Errorf("back after %d minutes it shows %d packets, want %d", minutes, got, want)
 		}

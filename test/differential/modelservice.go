@@ -243,7 +243,7 @@ func (m *model) revived(s *service, want dest) *dest {
 	m.trash = slices.Delete(m.trash, at, at+1)
 	if d.svc != s {
 		d.svc = s
-		d.counts.zero()
+		d.counts = counts{}
 	}
 	return d
 }
