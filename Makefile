@@ -7,8 +7,8 @@ FUZZTIME ?= 10000x
 BENCH   ?= .
 export CGO_ENABLED = 0
 
-.PHONY: conformance differential all build demo test check race fuzz unit lab bench bench-save generate install clean help
-.PHONY: screenshots
+.PHONY: conformance all build demo test check race fuzz unit lab bench bench-save generate install clean help
+.PHONY: screenshots differential
 
 all: build
 

@@ -303,8 +303,8 @@ type Difference struct {
 
 // Error tells everything that is needed to see it again.
 func (d *Difference) Error() string {
-	return fmt.Sprintf("seed %d, %d workers, step %d, %d steps left of it:\n  %s\n%v", d.Seed, d.Workers, d.At, len(d.Steps),
-		strings.Join(d.Log, "\n  "), d.What)
+	return fmt.Sprintf("seed %d, %d workers, step %d, %d steps left of it:\n  %s\n%v",
+		d.Seed, d.Workers, d.At, len(d.Steps), strings.Join(d.Log, "\n  "), d.What)
 }
 
 // Run plays the steps. A difference comes as an error of type *Difference.

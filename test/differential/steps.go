@@ -194,7 +194,8 @@ func (w *world) twist(p *ip) {
 }
 
 var clientFlags = []byte{
-	syn, syn, syn, syn, syn, ack, ack, fin | ack, rst, syn | ack, rst | ack, rst | syn, fin, 0, syn | fin, 0x18, 0xff, 0xc2,
+	syn, syn, syn, syn, syn, ack, ack, fin | ack, rst, syn | ack, rst | ack, rst | syn, fin, 0, syn | fin, 0x18, 0xff,
+	0xc2,
 }
 
 func (w *world) clientPacket() {
@@ -407,7 +408,6 @@ func (w *world) waitUntilDue() {
 }
 
 func (w *world) listing() {
-	w.show(pick(w.rng, []string{"-Ln"}, []string{"-Ln", "--stats"}, []string{"-Ln", "--rate"}, []string{"-Ln", "--thresholds"},
-		[]string{"-Ln", "--persistent-conn"}, []string{"-Ln", "--tun-info"}, []string{"-Ln", "--nosort"}, []string{"-Sn"},
-		[]string{"-Lcn"}, []string{"-Lcn"}, []string{"-L", "--timeout"})...)
+	w.show(strings.Fields(pick(w.rng, "-Ln", "-Ln --stats", "-Ln --rate", "-Ln --thresholds", "-Ln --persistent-conn",
+		"-Ln --tun-info", "-Ln --nosort", "-Sn", "-Lcn", "-Lcn", "-L --timeout"))...)
 }

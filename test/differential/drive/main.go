@@ -48,7 +48,7 @@ func main() {
 	for _, k := range slices.Sorted(maps.Keys(sum.Kinds)) {
 		fmt.Printf("%10d %s\n", sum.Kinds[k], k)
 	}
-	fmt.Printf("no difference in %d steps: %d packets, %d frames compared, %d commands, %d texts, %v of their time in %v\n",
+	fmt.Printf("no difference in %d steps: %d packets, %d frames, %d commands, %d texts, %v of their time in %v\n",
 		sum.Steps, sum.Packets, sum.Frames, sum.Commands, sum.Texts, sum.Virtual.Round(time.Second),
 		time.Since(start).Round(time.Second))
 }
