@@ -5,7 +5,8 @@ cd "$(dirname "$0")/.."
 . test/root.sh
 become_root "$PWD/test/all.sh" "$@"
 find_go
-need git=git ip=iproute2 ethtool=ethtool iperf3=iperf3 keepalived=keepalived nft=nftables gcc="gcc libc6-dev"
+need git=git ip=iproute2 ethtool=ethtool iperf3=iperf3 keepalived=keepalived nft=nftables nginx=nginx-light \
+	gcc="gcc libc6-dev"
 command -v chromium >/dev/null || command -v google-chrome >/dev/null || # the dashboard's test
 	need chromium-headless-shell=chromium-headless-shell
 git config --global --get-all safe.directory 2>/dev/null | grep -qxF "$PWD" || [ "$(stat -c %u .)" = "$(id -u)" ] ||
@@ -38,7 +39,7 @@ say "fuzz smoke: each target ${FUZZTIME:-10000x}"
 FUZZTIME=${FUZZTIME:-10000x} test/fuzz.sh || status=1
 
 say "benchmarks, once each, so that none rots"
-go test -short -run '^$' -bench . -benchtime 1x ./packet ./sched ./conntrack ./dataplane >"$log.bench" 2>&1 ||
+go test -short -run '^$' -bench . -benchtime 1x ./packet ./sched ./conntrack ./dataplane ./health >"$log.bench" 2>&1 ||
 	{ cat "$log.bench"; status=1; }
 grep -c '^Benchmark' "$log.bench" | sed 's/$/ benchmarks ran/'
 

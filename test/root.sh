@@ -67,8 +67,14 @@ need() {
 	[ -n "$missing" ] || return 0
 	echo "installing:$missing"
 	export DEBIAN_FRONTEND=noninteractive
+	policy=/usr/sbin/policy-rc.d
+	[ ! -e $policy ] || policy=
+	# What is installed is not started: a web server would listen on the host, and nobody asked for that.
+	[ -z "$policy" ] || { printf '#!/bin/sh\nexit 101\n' >$policy && chmod +x $policy; }
+	installed=yes
 	# shellcheck disable=SC2086
 	apt-get install -y --no-install-recommends $missing >/dev/null 2>&1 ||
-		{ apt-get update >/dev/null && apt-get install -y --no-install-recommends $missing >/dev/null; } ||
-		{ echo "cannot install$missing: install them by hand" >&2; exit 1; }
+		{ apt-get update >/dev/null && apt-get install -y --no-install-recommends $missing >/dev/null; } || installed=
+	[ -z "$policy" ] || rm -f $policy
+	[ -n "$installed" ] || { echo "cannot install$missing: install them by hand" >&2; exit 1; }
 }
