@@ -8,7 +8,7 @@ BENCH   ?= .
 export CGO_ENABLED = 0
 
 .PHONY: conformance all build demo test check race fuzz unit lab bench bench-save generate install clean help
-.PHONY: screenshots differential
+.PHONY: screenshots differential sim
 
 all: build
 
@@ -35,6 +35,11 @@ race: ## the same under the race detector
 
 fuzz: ## every fuzz target for FUZZTIME each
 	@FUZZTIME=$(FUZZTIME) test/fuzz.sh
+
+SEEDS ?= 200
+SEED0 ?= 1
+sim: ## directors, links and faults simulated; SEEDS= and SEED0=
+	SEEDS=$(SEEDS) SEED0=$(SEED0) $(GO) test -count=1 -timeout 60m -v ./test/sim
 
 lab: build ## tests in namespaces with real AF_XDP; needs root
 	ULVS_REQUIRE=netns,afxdp $(GO) test -count=1 ./test/... ./dataplane/afxdp ./route

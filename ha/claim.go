@@ -59,7 +59,8 @@ func (m *Machine) flushed(u *unit) {
 func (m *Machine) askVotes(u *unit) {
 	term := max(u.claim.Term, u.voted) + 1
 	u.ballot = Claim{Unit: u.name, Term: term, Owner: m.cfg.Node, Prio: m.inst[u.first].priority()}
-	u.voted, u.votes, u.voteUntil = term, map[string]bool{}, m.now+voteWait
+	u.votes, u.voteUntil = map[string]bool{}, m.now+voteWait
+	m.keepTerm(u, term, true)
 	m.act(Action{Kind: ActionVoteAsk, Claim: u.ballot})
 	m.tally(u)
 }
@@ -68,7 +69,7 @@ func (m *Machine) askVotes(u *unit) {
 func (m *Machine) onVoteAsk(u *unit, c Claim) {
 	yes := c.Term > u.voted && c.Term > u.claim.Term && !m.hears(u, c)
 	if yes {
-		u.voted = c.Term
+		m.keepTerm(u, c.Term, true)
 	}
 	m.act(Action{Kind: ActionVote, Unit: m.index(u), Name: c.Owner, Claim: c, Up: yes})
 }
@@ -88,6 +89,15 @@ func (m *Machine) hears(u *unit, c Claim) bool {
 		}
 	}
 	return u.claim.Owner != ""
+}
+
+// keepTerm notes a term that must not be given again, also after a crash: a vote is worth nothing if its director
+// forgets it.
+func (m *Machine) keepTerm(u *unit, term uint32, durable bool) {
+	if term > u.voted {
+		u.voted = term
+		m.act(Action{Kind: ActionTerm, Unit: m.index(u), Claim: Claim{Unit: u.name, Term: term}, Up: durable})
+	}
 }
 
 // onVote counts a vote about our ballot.

@@ -72,6 +72,8 @@ type Config struct {
 	Quorum    bool
 	// Gossip tells that claims are exchanged: a master that is silent is asked another way first.
 	Gossip bool
+	// Terms are the highest ones that ActionTerm reported in earlier lives, by unit.
+	Terms map[string]uint32
 	// Start is the time that the machine begins at.
 	Start Time
 }

@@ -104,6 +104,7 @@ const (
 	ActionHandoverAsk                   // Unit, Name, Claim: ask the owner to hand over to us
 	ActionFlush                         // Unit, Name: send that director what it lacks, then EventFlushed
 	ActionAlarm                         // Unit, Reason: an operator should know
+	ActionTerm                          // Unit, Claim.Term: keep it; before the next action, where Up is set
 )
 
 // Reason is why a state changed, or what an operator should know.

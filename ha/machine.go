@@ -65,8 +65,10 @@ func New(cfg Config) *Machine {
 		for _, i := range u.Instances {
 			m.inst = append(m.inst, newInstance(i.WithDefaults(), len(m.units)))
 		}
+		term := cfg.Terms[u.Name]
 		m.units = append(m.units, unit{
-			name: u.Name, first: first, last: len(m.inst), claim: Claim{Unit: u.Name}, alarmed: map[Reason]Time{},
+			name: u.Name, first: first, last: len(m.inst), claim: Claim{Unit: u.Name, Term: term}, voted: term,
+			alarmed: map[Reason]Time{},
 		})
 	}
 	return m
@@ -209,6 +211,7 @@ func (m *Machine) toMaster(u *unit, r Reason) {
 	}
 	u.claim = Claim{Unit: u.name, Term: term, Owner: m.cfg.Node, Prio: m.inst[u.first].priority()}
 	u.released = false
+	m.keepTerm(u, term, false)
 	if !m.ready {
 		m.alarm(u, Action{Reason: AlarmNotReady})
 	}

@@ -1,0 +1,118 @@
+package sim
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// env reads a number from the environment.
+func env(t *testing.T, name string, def uint64) uint64 {
+	t.Helper()
+	text := os.Getenv(name)
+	if text == "" {
+		return def
+	}
+	n, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return n
+}
+
+// everySeed runs a test for the seeds that make sim asks for. A failing one says how to see it again.
+func everySeed(t *testing.T, run func(seed uint64) (broken []string, trace []string)) {
+	t.Helper()
+	first, count := env(t, "SEED0", 1), env(t, "SEEDS", 200)
+	for seed := first; seed < first+count; seed++ {
+		if broken, trace := run(seed); len(broken) > 0 {
+			t.Fatalf("seed %d: %s\n%s\nsee it again with: make sim SEEDS=1 SEED0=%d", seed, strings.Join(broken, "; "),
+				strings.Join(trace, "\n"), seed)
+		}
+	}
+	t.Logf("%d seeds from %d", count, first)
+}
+
+// optionsOf varies the world with the seed.
+func optionsOf(seed uint64, quorum bool) Options {
+	o := Options{Seed: seed, Nodes: 2 + int(seed%2), Quorum: quorum, Advert: []time.Duration{30 * time.Millisecond,
+		100 * time.Millisecond, time.Second}[seed%3]}
+	if quorum {
+		o.Nodes = 3
+	}
+	return o
+}
+
+// After any trouble, directors that can hear each other have one MASTER, and it is the one with the highest priority.
+func TestOneMasterIsLeftAfterAnyTrouble(t *testing.T) {
+	for _, quorum := range []bool{false, true} {
+		t.Run(fmt.Sprintf("quorum %v", quorum), func(t *testing.T) {
+			everySeed(t, func(seed uint64) ([]string, []string) {
+				w := New(optionsOf(seed, quorum))
+				w.Run(10 * time.Second)
+				for range 3 {
+					w.Faults(20 * time.Second)
+					w.Quiet()
+					best := w.Nodes[len(w.Nodes)-1].Name
+					if m := w.Masters(); len(m) != 1 || m[0] != best {
+						w.fail("after quiet MASTER is %v, want %s", m, best)
+					}
+					if len(w.Broken()) > 0 {
+						break
+					}
+				}
+				return w.Broken(), w.Trace
+			})
+		})
+	}
+}
+
+// A master that dies alone in a healthy site is replaced within the master down time.
+func TestADeadMasterIsReplacedInTime(t *testing.T) {
+	everySeed(t, func(seed uint64) ([]string, []string) {
+		o := optionsOf(seed, false)
+		w := New(o)
+		w.Quiet()
+		best := w.Nodes[len(w.Nodes)-1]
+		w.kill(best)
+		died := w.Now
+		limit := 4*o.Advert + 50*time.Millisecond
+		for len(w.Masters()) == 0 && w.Now-died < 2*limit {
+			w.Run(time.Millisecond)
+		}
+		took := w.Now - died
+		w.Run(o.Advert) // two whose timers ran out at once have heard each other
+		if took > limit || len(w.Masters()) != 1 {
+			w.fail("MASTER is %v %v after the death of %s, want one within %v", w.Masters(), took, best.Name, limit)
+		}
+		return w.Broken(), w.Trace
+	})
+}
+
+// Without a fault nothing changes: no takeover for no reason.
+func TestNothingHappensInAHealthySite(t *testing.T) {
+	everySeed(t, func(seed uint64) ([]string, []string) {
+		w := New(optionsOf(seed, seed%2 == 0))
+		w.Quiet()
+		w.loss = 0.02
+		changes, masters := len(w.Trace), fmt.Sprint(w.Masters())
+		w.Run(30 * time.Second)
+		if len(w.Trace) != changes || fmt.Sprint(w.Masters()) != masters {
+			w.fail("MASTER was %s and is %v", masters, w.Masters())
+		}
+		return w.Broken(), w.Trace
+	})
+}
+
+// The checks can fail: a second owner of a term is noticed.
+func TestTheInvariantsAreChecked(t *testing.T) {
+	w := New(Options{Seed: 1, Nodes: 3, Quorum: true, Advert: 100 * time.Millisecond})
+	w.owners[1] = true
+	w.Run(10 * time.Second)
+	if len(w.Broken()) == 0 {
+		t.Error("a term with two owners was not noticed")
+	}
+}
