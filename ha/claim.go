@@ -19,15 +19,35 @@ func (m *Machine) onClaim(u *unit, c Claim) {
 		}
 		return
 	}
-	if c.beats(u.claim) {
+	if c.beats(u.claim) && (m.cfg.Quorum || !m.outranks(u, c)) {
 		u.claim = c
 		m.toBackup(u, ReasonHigherTerm, linger) // no last advert: backups would race the new master
 		return
 	}
-	m.act(Action{Kind: ActionClaim, Claim: u.claim})
+	if c.Term > u.claim.Term { // outranked, or this director would have yielded
+		u.claim = m.claimOf(u, c.Term+1)
+		m.keepTerm(u, u.claim.Term, false)
+	}
+	m.repeatClaim(u)
 	for i := u.first; i < u.last; i++ {
 		m.insist(i)
 	}
+}
+
+// repeatClaim says again who owns the unit, but not without end to one that does not listen.
+func (m *Machine) repeatClaim(u *unit) {
+	if m.now < u.repeatAt {
+		return
+	}
+	u.repeatAt = m.now + m.inst[u.first].AdvertInt/2
+	m.act(Action{Kind: ActionClaim, Claim: u.claim})
+}
+
+// outranks reports whether VRRP's own order makes this director the better master. Without votes that decides between
+// two masters, since adverts decide the same way: if one yielded to the term and the other to the advert, none
+// would be left. The better one takes the next term.
+func (m *Machine) outranks(u *unit, c Claim) bool {
+	return m.claimOf(u, c.Term).beats(c)
 }
 
 // onHandover lets a better director have the unit, once it has all that this one has.
@@ -58,7 +78,7 @@ func (m *Machine) flushed(u *unit) {
 // askVotes begins a vote about the next term.
 func (m *Machine) askVotes(u *unit) {
 	term := max(u.claim.Term, u.voted) + 1
-	u.ballot = Claim{Unit: u.name, Term: term, Owner: m.cfg.Node, Prio: m.inst[u.first].priority()}
+	u.ballot = m.claimOf(u, term)
 	u.votes, u.voteUntil = map[string]bool{}, m.now+voteWait
 	m.keepTerm(u, term, true)
 	m.act(Action{Kind: ActionVoteAsk, Claim: u.ballot})

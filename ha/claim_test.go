@@ -2,6 +2,7 @@ package ha
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 	"testing"
 )
@@ -14,7 +15,11 @@ func pair(priority uint8) Config {
 }
 
 func claimOf(owner string, term uint32, prio uint8) Claim {
-	return Claim{Unit: "VI_1", Term: term, Owner: owner, Prio: prio}
+	c := Claim{Unit: "VI_1", Term: term, Owner: owner, Prio: prio}
+	if owner != "" { // lvs1 sends from 198.18.0.11
+		c.Source = netip.AddrFrom4([4]byte{198, 18, 0, 10 + owner[3] - '0'})
+	}
+	return c
 }
 
 // backup makes a desk that knows lvs2 as the owner with that term and priority.
@@ -39,20 +44,25 @@ func TestAMasterYieldsToTheBetterClaim(t *testing.T) {
 	for _, c := range []struct {
 		claim  Claim
 		yields bool
+		quorum bool
+		term   int // of the claim that insists
 	}{
-		{claimOf("lvs2", 2, 50), true},
-		{claimOf("lvs2", 1, 150), true},
-		{claimOf("lvs2", 1, 100), true}, // by name
-		{claimOf("lvs0", 1, 100), false},
-		{claimOf("lvs2", 1, 50), false},
-		{claimOf("lvs2", 0, 200), false},
+		{claimOf("lvs2", 2, 150), true, false, 0},
+		{claimOf("lvs2", 1, 150), true, false, 0},
+		{claimOf("lvs2", 1, 100), true, false, 0}, // by address
+		{claimOf("lvs0", 1, 100), false, false, 1},
+		{claimOf("lvs2", 1, 50), false, false, 1},
+		{claimOf("lvs2", 0, 200), false, false, 1},
+		{claimOf("lvs2", 2, 50), false, false, 3}, // it yields to our adverts: the next term is ours
+		{claimOf("lvs2", 2, 50), true, true, 0},   // a majority chose it
 	} {
 		d := master(t, pair(100))
+		d.m.cfg.Quorum = c.quorum
 		got := d.do(Event{Kind: EventClaim, Claim: c.claim})
 		if strings.Contains(got, "BACKUP ("+string(ReasonHigherTerm)+")") != c.yields {
 			t.Errorf("%+v: %s", c.claim, got)
 		}
-		if !c.yields && got != `claim 1 "lvs1", send 100, announce 5` {
+		if !c.yields && !strings.HasSuffix(got, fmt.Sprintf(`claim %d "lvs1", send 100, announce 5`, c.term)) {
 			t.Errorf("%+v: insists by %q", c.claim, got)
 		}
 	}

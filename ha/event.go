@@ -75,15 +75,20 @@ type Claim struct {
 	Term  uint32 `json:"term"`
 	Owner string `json:"owner"` // the director's name; empty: nobody, given up
 	Prio  uint8  `json:"prio"`
+	// Source is what the owner's adverts come from. It breaks ties as VRRP does.
+	Source netip.Addr `json:"source"`
 }
 
-// beats reports whether c wins over d: the higher term, then the priority, then the name.
+// beats reports whether c wins over d: the higher term, then the priority, the address and the name.
 func (c Claim) beats(d Claim) bool {
 	if c.Term != d.Term {
 		return c.Term > d.Term
 	}
 	if c.Prio != d.Prio {
 		return c.Prio > d.Prio
+	}
+	if c.Source != d.Source {
+		return higher(c.Source, d.Source)
 	}
 	return c.Owner > d.Owner
 }

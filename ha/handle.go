@@ -176,8 +176,7 @@ func (m *Machine) preempts(in *instance, u *unit) bool {
 	}
 	if u.askUntil == 0 {
 		u.askUntil = m.now + handoverWait
-		m.act(Action{Kind: ActionHandoverAsk, Unit: in.unit, Name: u.claim.Owner, Claim: Claim{
-			Unit: u.name, Term: u.claim.Term, Owner: m.cfg.Node, Prio: in.priority()}})
+		m.act(Action{Kind: ActionHandoverAsk, Unit: in.unit, Name: u.claim.Owner, Claim: m.claimOf(u, u.claim.Term)})
 	}
 	if m.now < u.askUntil {
 		return false
@@ -192,6 +191,10 @@ func (m *Machine) masterAdvert(i int, u *unit, ev *Event) {
 	switch {
 	case a.Priority == PriorityGiveUp:
 		m.send(i, ours)
+	case m.cfg.Quorum && a.Priority != PriorityOwner && !m.otherOwner(u):
+		// A majority chose this director. Whoever else may have been chosen since says so by its claim.
+		m.repeatClaim(u)
+		m.insist(i)
 	case a.Priority > ours || a.Priority == ours && higher(ev.From, in.Source):
 		if in.HigherPrioSendAdvert {
 			m.send(i, ours)
@@ -212,7 +215,8 @@ func higher(a, b netip.Addr) bool { return a.Compare(b) > 0 }
 // insist tells a lower master, and the neighbours that may have believed it, who owns the VIPs.
 func (m *Machine) insist(i int) {
 	in := &m.inst[i]
-	if !in.LowerPrioNoAdvert {
+	if !in.LowerPrioNoAdvert && m.now >= in.answerAt {
+		in.answerAt = m.now + in.AdvertInt/2 // two masters that insist must not answer each other for ever
 		m.send(i, in.priority())
 	}
 	if m.now < in.lowerAt {

@@ -22,6 +22,7 @@ type instance struct {
 	announce  []Time // when VIPs are announced once, ascending
 	secondAt  Time   // second burst
 	refreshAt Time
+	answerAt  Time // another master's adverts are answered with none before
 	lowerAt   Time // a lower master's adverts cause no announcement before
 }
 

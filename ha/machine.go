@@ -52,6 +52,7 @@ type unit struct {
 	flushTill Time // 0: no flush under way
 	alarmed   map[Reason]Time
 	since     Time // of the state
+	repeatAt  Time // the claim is not repeated before
 }
 
 // New makes a machine in state INIT. The instances must be valid.
@@ -209,7 +210,7 @@ func (m *Machine) toMaster(u *unit, r Reason) {
 	if u.voteUntil != 0 {
 		term = u.ballot.Term
 	}
-	u.claim = Claim{Unit: u.name, Term: term, Owner: m.cfg.Node, Prio: m.inst[u.first].priority()}
+	u.claim = m.claimOf(u, term)
 	u.released = false
 	m.keepTerm(u, term, false)
 	if !m.ready {
@@ -224,6 +225,12 @@ func (m *Machine) toMaster(u *unit, r Reason) {
 		m.inst[i].announceTakeover(m.now)
 		m.announcements(i)
 	}
+}
+
+// claimOf is what this director claims with a term.
+func (m *Machine) claimOf(u *unit, term uint32) Claim {
+	in := &m.inst[u.first]
+	return Claim{Unit: u.name, Term: term, Owner: m.cfg.Node, Prio: in.priority(), Source: in.Source}
 }
 
 // toBackup begins to listen.
