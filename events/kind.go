@@ -77,7 +77,7 @@ var Infos = []Info{
 	{InterfaceGone, slog.LevelError, "an interface is out of service until it returns"},
 	{InterfaceReturned, slog.LevelInfo, "an interface is in service again"},
 	{WorkersRestarted, slog.LevelWarn, "packet I/O was opened anew; reason: why. Sessions stay"},
-	{VRRPTransition, slog.LevelWarn, "a VRRP instance changed its state"},
+	{VRRPTransition, slog.LevelWarn, "a VRRP instance changed its state; count: its priority"},
 	{VRRPAlarm, slog.LevelError, "something is wrong about the takeover; reason: what"},
 	{OwnerConflict, slog.LevelError, "two directors hold one VIP"},
 	{PeerJoined, slog.LevelInfo, "a director joined"},

@@ -87,6 +87,7 @@ func (a *app) commands() []*cobra.Command {
 		a.healthCommand(),
 		a.connsCommand(),
 		a.eventsCommand(),
+		a.topCommand(),
 		a.vrrpCommand(),
 		a.ipvsadmCommand(),
 		a.procCommand(),
