@@ -30,7 +30,7 @@ func (s State) Equal(b State) bool {
 func (s State) canonical() State {
 	services := make([]lvs.Service, len(s.Services))
 	for i, svc := range s.Services {
-		svc.ID = 0
+		svc.ID, svc.Born = 0, 0
 		if svc.Persistence == 0 || int(svc.PersistBits) == svc.Key.Addr.BitLen() {
 			svc.PersistBits = 0
 		}
@@ -40,6 +40,7 @@ func (s State) canonical() State {
 		dests := make([]lvs.Destination, len(svc.Destinations))
 		for k, d := range svc.Destinations {
 			d.ID, d.Service, d.Load, d.Removed, d.Fate, d.Shunned = 0, 0, nil, false, lvs.FailDefault, false
+			d.Edits = 0
 			d.Tunnel = canonicalTunnel(&d)
 			dests[k] = d
 		}
