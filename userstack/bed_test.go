@@ -52,10 +52,15 @@ type world struct {
 
 func newWorld(tb testing.TB, services ...lvs.Service) *world {
 	tb.Helper()
+	return newWorldOf(tb, [2]uint16{61440, 61503}, services...)
+}
+
+func newWorldOf(tb testing.TB, ports [2]uint16, services ...lvs.Service) *world {
+	tb.Helper()
 	w := &world{tb: tb, queue: memqueue.New(256), kick: make(chan struct{}, 1), start: time.Now()}
 	var err error
 	w.stack, err = New(Options{
-		Ports: [2]uint16{61440, 61503}, Wake: func(int) { w.WriteNotify() },
+		Ports: ports, Wake: func(int) { w.WriteNotify() },
 		DialLocal: func(ctx context.Context, network, address string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, network, strings.Replace(address, "[::1]", "127.0.0.1", 1))
 		},
