@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"ulvs/conntrack"
+	"ulvs/lvs"
 	"ulvs/packet"
 )
 
@@ -27,10 +28,17 @@ func FuzzPipeline(f *testing.F) {
 	}
 	parts := cutFrame(seg{src: client4, dst: vip4, proto: packet.ProtoUDP, payload: 300}.bytes(f), 160, 1)
 	f.Add(parts[0], parts[1], uint8(0))
-	b := hostileBed(f, 1)
+	b := hostileBed(f, 1).withStack()
+	_, _, direct := b.probed(lvs.MethodDR, "10.0.0.21:80")
+	probe, syn, back := b.probed(lvs.MethodNAT, "10.0.0.22:8080")
+	f.Add(direct, back, uint8(3))
+	quoted := append([]byte(nil), syn[packet.EthernetLen:]...) // its destination is as the real server sees it
+	copy(quoted[16:], []byte{10, 0, 0, 22, quoted[20], quoted[21], 0x1f, 0x90})
+	f.Add(back, errorFrame(f, netip.MustParseAddr("10.0.0.22"), probe.From.Addr(), [2]uint8{3, 3}, quoted), uint8(3))
 	f.Fuzz(func(t *testing.T, first, second []byte, ports uint8) {
 		b.tb = t
 		b.now++
+		b.heard()
 		for range 2 {
 			b.oneFuzzed(first, ports&1)
 			b.oneFuzzed(second, ports>>1&1)
