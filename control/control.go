@@ -64,6 +64,7 @@ type Status struct {
 	Sessions         Sessions       `json:"sessions"`
 	Verdicts         []Verdict      `json:"verdicts"` // in the data plane's order
 	Routing          Routing        `json:"routing"`
+	Stack            Stack          `json:"stack"`
 }
 
 // WorkerStatus is one worker. Counters are since its start.
@@ -114,6 +115,20 @@ type Sessions struct {
 	Grown      uint64 `json:"grown"`       // how often the index doubled
 	Refused    uint64 `json:"refused"`     // sessions not made because of max_conns or memory
 	ReplyClash uint64 `json:"reply_clash"` // NAT sessions whose reply key was taken
+}
+
+// Stack is ulvs's own TCP/IP stack: checks down the real path, and servers on this host.
+type Stack struct {
+	Frames        uint64 `json:"frames"` // from the stack; they have verdicts, too
+	Lost          uint64 `json:"lost"`   // between stack and workers, for want of room
+	Probes        int    `json:"probes"` // checks under way
+	ProbeLimit    int    `json:"probe_limit"`
+	ProbesRefused uint64 `json:"probes_refused"` // over the limit
+	Sessions      int    `json:"sessions"`       // with servers on this host
+	SessionLimit  int    `json:"session_limit"`
+	Accepted      uint64 `json:"accepted"`
+	Refused       uint64 `json:"refused"`     // sessions over the limit
+	Unreachable   uint64 `json:"unreachable"` // sessions whose server did not accept
 }
 
 // Verdict counts frames that met one fate, drops by reason.

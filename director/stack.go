@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"ulvs/control"
 	"ulvs/userstack"
 )
 
@@ -30,6 +31,22 @@ func (d *director) openStack(workers int) (err error) {
 		d.log.Warn("ports of checks down the real path", "err", err)
 	}
 	return nil
+}
+
+func (d *director) stackStatus() (s control.Stack) {
+	if d.stack == nil {
+		return s
+	}
+	for i, w := range d.workers {
+		l := d.stack.Link(i)
+		s.Frames += w.dp.Stats().Own()
+		s.Lost += l.FromStack.Lost() + l.ToStack.Lost()
+	}
+	s.Probes, s.ProbeLimit, s.ProbesRefused = d.stack.Probes().Stats()
+	local := d.stack.LocalStats()
+	s.Sessions, s.SessionLimit = local.Open, local.Limit
+	s.Accepted, s.Refused, s.Unreachable = local.Accepted, local.Refused, local.Unreachable
+	return s
 }
 
 func (d *director) closeStack() {

@@ -50,6 +50,7 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	st := c.opt.Source.Status()
 	w.director(&st)
 	w.sessionTable(&st.Sessions)
+	w.stackOf(&st.Stack)
 	w.workers(st.Workers)
 	for i := range st.Ports {
 		w.port(&st.Ports[i])
@@ -115,6 +116,19 @@ func (w *writer) sessionTable(s *control.Sessions) {
 	w.count(w.grown, s.Grown)
 	w.count(w.refused, s.Refused)
 	w.count(w.replyClashes, s.ReplyClash)
+}
+
+func (w *writer) stackOf(s *control.Stack) {
+	w.count(w.stackFrames, s.Frames)
+	w.count(w.stackLost, s.Lost)
+	w.put(w.probes, float64(s.Probes))
+	w.put(w.probeLimit, float64(s.ProbeLimit))
+	w.count(w.probesRefused, s.ProbesRefused)
+	w.put(w.localSessions, float64(s.Sessions))
+	w.put(w.localLimit, float64(s.SessionLimit))
+	w.count(w.localAccepted, s.Accepted)
+	w.count(w.localRefused, s.Refused)
+	w.count(w.localDown, s.Unreachable)
 }
 
 func (w *writer) workers(list []control.WorkerStatus) {

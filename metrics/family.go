@@ -22,6 +22,9 @@ type families struct {
 	sessions, templates, tableBytes, tableSize, maxSessions *Family
 	grown, refused, replyClashes                            *Family
 
+	stackFrames, stackLost, probes, probeLimit, probesRefused         *Family
+	localSessions, localLimit, localAccepted, localRefused, localDown *Family
+
 	workerFrames, workerBatches, workerIdle, workerGeneration, workerInfo *Family
 
 	ifInfo, ifUp, ifMTU, ifReceived, ifSent, ifSendDrops, ifKernelDrops *Family
@@ -90,6 +93,7 @@ func (f *families) dataplane() {
 	f.refused = f.counter("sessions_refused_total", "Sessions not made because of node.max_conns or for want of memory.")
 	f.replyClashes = f.counter("session_reply_clashes_total",
 		"NAT sessions whose replies cannot be told from another session's.")
+	f.stack()
 	f.workerInfo = f.gauge("worker_info", "1; the core that a worker is pinned to (-1: none) and its packet I/O.",
 		"worker", "cpu", "io")
 	f.workerFrames = f.counter("worker_frames_total", "Frames that a worker received.", "worker")
@@ -97,6 +101,22 @@ func (f *families) dataplane() {
 		"worker")
 	f.workerIdle = f.counter("worker_idle_seconds_total", "Time that a worker slept for want of frames.", "worker")
 	f.workerGeneration = f.gauge("worker_generation", "Number of the snapshot that a worker runs.", "worker")
+}
+
+// stack describes ulvs's own TCP/IP stack.
+func (f *families) stack() {
+	f.stackFrames = f.counter("stack_frames_total",
+		"Packets of ulvs's own TCP/IP stack; they are in ulvs_frames_total, too.")
+	f.stackLost = f.counter("stack_lost_total", "Packets lost between stack and workers for want of room.")
+	f.probes = f.gauge("probes", "Checks down the real path that are under way.")
+	f.probeLimit = f.gauge("probes_max", "As many as node.probe_ports has ports.")
+	f.probesRefused = f.counter("probes_refused_total", "Checks down the real path that found no port free.")
+	f.localSessions = f.gauge("local_sessions", "Sessions with servers on this host.")
+	f.localLimit = f.gauge("local_sessions_max", "Clients beyond it are reset.")
+	f.localAccepted = f.counter("local_sessions_accepted_total", "Sessions that a server on this host accepted.")
+	f.localRefused = f.counter("local_sessions_refused_total", "Clients reset because of ulvs_local_sessions_max.")
+	f.localDown = f.counter("local_sessions_unreachable_total",
+		"Clients reset because the server on this host did not accept.")
 }
 
 func (f *families) machine() {

@@ -35,6 +35,7 @@ func (f fake) Status() control.Status {
 		Sessions: control.Sessions{Active: 10, Inactive: 5, Templates: 2, SizeHint: 1 << 20, MaxConns: 7, Bytes: 4096,
 			Grown: 1, Refused: 3, ReplyClash: 2},
 		Verdicts: []control.Verdict{{Name: "tx_dr", Frames: 900}, {Name: "drop_no_route", Frames: 7, Drop: true}},
+		Stack:    control.Stack{Frames: 40, Lost: 1, Probes: 2, ProbeLimit: 4096, Sessions: 3, Accepted: 6, Unreachable: 5},
 		Routing:  control.Routing{Links: 1, Routes: 2, Neighbours: 3, NextHops: 4, Unresolved: 1},
 	}
 }
@@ -92,6 +93,9 @@ func TestAScrapeSaysWhatTheDirectorSays(t *testing.T) {
 		`ulvs_frames_total{drop="true",verdict="drop_no_route"} 7`,
 		`ulvs_sessions{state="inactive"} 5`,
 		`ulvs_sessions_refused_total 3`,
+		`ulvs_stack_frames_total 40`,
+		`ulvs_probes_max 4096`,
+		`ulvs_local_sessions_unreachable_total 5`,
 		`ulvs_worker_idle_seconds_total{worker="0"} 2.5`,
 		`ulvs_worker_info{cpu="-1",io="afxdp",worker="1"} 1`,
 		`ulvs_interface_kernel_drops_total{interface="eth0",reason="ring_full"} 4`,

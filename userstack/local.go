@@ -39,11 +39,10 @@ type local struct {
 
 // LocalStats are counters of the sessions with servers on this host.
 type LocalStats struct {
-	Open        int    `json:"open"`
-	Limit       int    `json:"limit"`
-	Accepted    uint64 `json:"accepted"`
-	Refused     uint64 `json:"refused"`     // over the limit
-	Unreachable uint64 `json:"unreachable"` // the server did not accept
+	Open, Limit int
+	Accepted    uint64
+	Refused     uint64 // over the limit
+	Unreachable uint64 // the server did not accept
 }
 
 // LocalStats returns the counters.

@@ -39,9 +39,20 @@ func printStatus(w io.Writer, st *control.Status) {
 	r := &st.Routing
 	fmt.Fprintf(w, "routing: %d links, %d routes, %d neighbours; %d next hops in use, %d unresolved\n",
 		r.Links, r.Routes, r.Neighbours, r.NextHops, r.Unresolved)
+	printStack(w, &st.Stack)
 	printWorkers(w, st.Workers)
 	printPorts(w, st.Ports)
 	printVerdicts(w, st.Verdicts)
+}
+
+// printStack says nothing of a stack that nobody has used.
+func printStack(w io.Writer, s *control.Stack) {
+	if s.Frames+s.Lost+s.ProbesRefused+s.Accepted+s.Refused+s.Unreachable == 0 {
+		return
+	}
+	fmt.Fprintf(w, "own stack: %d of %d checks under way, %d refused; %d of %d sessions with servers on this host, "+
+		"%d refused, %d unreachable; %s lost\n", s.Probes, s.ProbeLimit, s.ProbesRefused, s.Sessions, s.SessionLimit,
+		s.Refused, s.Unreachable, count(int(s.Lost), "packet"))
 }
 
 // modifiedWords says in what the running state differs from the file.
