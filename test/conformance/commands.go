@@ -19,9 +19,9 @@ import (
 // desk answers the stand-ins of one replay.
 type desk struct {
 	bed     *bed
-	proc    string         // folder for /proc/net's files
-	sysctls map[string]int // that the director does not have: remembered
-	refused []string       // what a line asked of the replay that it cannot do
+	proc    string            // folder for /proc/net's files
+	sysctls map[string]string // that the director does not have: remembered
+	refused []string          // what a line asked of the replay that it cannot do
 }
 
 // output collects what a stand-in prints, in order.
@@ -42,8 +42,8 @@ func (d *desk) serve(c call) answer {
 	o := &output{}
 	out, err := stream{o, 1}, stream{o, 2}
 	switch c.Name {
-	case "ipvsadm":
-		o.a.Code = ipvsadm.Run(c.Args, ipvsadm.IO{
+	case "ipvsadm", "ipvsadm-save", "ipvsadm-restore":
+		o.a.Code = ipvsadm.Run(c.ipvsadm(), ipvsadm.IO{
 			In: bytes.NewReader(c.Stdin), Out: out, Err: err, Names: offline{ipvsadm.SystemNames()},
 		}, front{d.bed})
 	case "sysctl":
@@ -54,8 +54,23 @@ func (d *desk) serve(c call) answer {
 		o.a.Code = d.sleep(c.Args, err)
 	case procFile:
 		o.a.Code = d.procFile(c.Args, out, err)
+	case sysctlFile:
+		o.a.Code = d.sysctlSet(vsPrefix+strings.Join(c.Args, ""), strings.TrimSpace(string(c.Stdin)), err)
+	default:
+		o.a.Code = d.refuse(err, strings.Join(append([]string{c.Name}, c.Args...), " "))
 	}
 	return o.a
+}
+
+// ipvsadm returns the arguments of ipvsadm, which its two scripts call.
+func (c *call) ipvsadm() []string {
+	switch c.Name {
+	case "ipvsadm-save":
+		return append([]string{"-S"}, c.Args...)
+	case "ipvsadm-restore":
+		return append([]string{"-R"}, c.Args...)
+	}
+	return c.Args
 }
 
 // refuse says that the replay, not the director, lacks something: the step fails.
@@ -88,16 +103,23 @@ func (d *desk) sleep(args []string, err stream) int {
 	return 0
 }
 
-// procFile writes what a file in /proc/net would hold now, and prints where.
+// procFile writes what a file in /proc would hold now, and prints where.
 func (d *desk) procFile(args []string, out, err stream) int {
 	if len(args) != 1 {
 		return d.refuse(err, "procfile "+strings.Join(args, " "))
 	}
 	var text bytes.Buffer
-	if bad := ipvsadm.Proc(&text, args[0], front{d.bed}); bad != nil {
-		return d.refuse(err, "/proc/net/"+args[0]+": "+bad.Error())
+	name := filepath.Base(args[0])
+	if strings.HasPrefix(args[0], "sys/") {
+		value, ok := d.sysctlValue(vsPrefix + name)
+		if !ok {
+			return d.refuse(err, "/proc/"+args[0])
+		}
+		fmt.Fprintln(&text, value)
+	} else if bad := ipvsadm.Proc(&text, name, front{d.bed}); bad != nil {
+		return d.refuse(err, "/proc/"+args[0]+": "+bad.Error())
 	}
-	path := filepath.Join(d.proc, filepath.Base(args[0]))
+	path := filepath.Join(d.proc, name)
 	if bad := os.WriteFile(path, text.Bytes(), 0o644); bad != nil {
 		return d.refuse(err, bad.Error())
 	}
@@ -164,11 +186,11 @@ const vsPrefix = "net.ipv4.vs."
 func (d *desk) sysctlSet(name, text string, err stream) int {
 	name = strings.ReplaceAll(name, "/", ".")
 	short, isVS := strings.CutPrefix(name, vsPrefix)
-	value, bad := strconv.Atoi(text)
 	if _, known := d.sysctls[name]; known || !isVS {
-		d.sysctls[name] = value
+		d.sysctls[name] = strings.Join(strings.Fields(text), "\t")
 		return 0
 	}
+	value, bad := strconv.Atoi(text)
 	settings := d.bed.node.Listing().Settings
 	if _, ok := settings.Get(short); !ok {
 		fmt.Fprintf(err, "sysctl: cannot stat /proc/sys/%s: No such file or directory\n", strings.ReplaceAll(name, ".", "/"))
@@ -186,21 +208,30 @@ func (d *desk) sysctlSet(name, text string, err stream) int {
 
 func (d *desk) sysctlGet(name string, bare bool, out, err stream) int {
 	name = strings.ReplaceAll(name, "/", ".")
-	settings := d.bed.node.Listing().Settings
-	value, ok := settings.Get(strings.TrimPrefix(name, vsPrefix))
-	if !ok {
-		value, ok = d.sysctls[name]
-	}
+	value, ok := d.sysctlValue(name)
 	switch {
+	case !ok && !strings.HasPrefix(name, vsPrefix):
+		return d.refuse(err, "sysctl "+name)
 	case !ok:
 		fmt.Fprintf(err, "sysctl: cannot stat /proc/sys/%s: No such file or directory\n", strings.ReplaceAll(name, ".", "/"))
 		return 255
 	case bare:
 		fmt.Fprintln(out, value)
 	default:
-		fmt.Fprintf(out, "%s = %d\n", name, value)
+		fmt.Fprintf(out, "%s = %s\n", name, value)
 	}
 	return 0
+}
+
+func (d *desk) sysctlValue(name string) (string, bool) {
+	settings := d.bed.node.Listing().Settings
+	if short, isVS := strings.CutPrefix(name, vsPrefix); isVS {
+		if value, ok := settings.Get(short); ok {
+			return strconv.Itoa(value), true
+		}
+	}
+	value, ok := d.sysctls[name]
+	return value, ok
 }
 
 func (d *desk) sysctlNames() (names []string) {

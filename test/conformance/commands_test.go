@@ -64,6 +64,19 @@ func TestSettingsAreTheDirectors(t *testing.T) {
 	p.says(t, "sysctl -qw net.ipv4.vs.nosuch=1 2>/dev/null", "", 255)
 }
 
+func TestLinesTakeEveryForm(t *testing.T) {
+	p := room(t)
+	p.says(t, "LC_ALL=C /sbin/ipvsadm -A -t 10.0.0.1:80 -s rr && /usr/sbin/ipvsadm -Ln | grep -c 10.0.0.1", "1\n", 0)
+	p.says(t, "ip netns exec dir ipvsadm -Sn; ipvsadm-save -n | ip netns exec dir wc -l",
+		"-A -t 10.0.0.1:80 -s rr\n1\n", 0)
+	p.says(t, "ipvsadm-save -n > /mnt/x; ipvsadm -C; ipvsadm-restore < /mnt/x; ipvsadm -Sn", "-A -t 10.0.0.1:80 -s rr\n", 0)
+	p.says(t, "echo 1 > /proc/sys/net/ipv4/vs/sloppy_tcp; cat /proc/sys/net/ipv4/vs/sloppy_tcp", "1\n", 0)
+	p.says(t, `sysctl -w net.ipv4.vs.sync_threshold="4 60"; sysctl -n net.ipv4.vs.sync_threshold`,
+		"net.ipv4.vs.sync_threshold = 4 60\n4\t60\n", 0)
+	p.says(t, "sleep .5; sleep 0.25 & wait; ip -6 neigh replace fd00::99 lladdr 02:00:00:00:00:09 dev s0", "", 0)
+	p.says(t, "ip -4 link set dev c0 mtu 1400 && sysctl -qw net.ipv4.vs.pmtu_disc=0; false || echo end", "end\n", 0)
+}
+
 func TestSleepMovesTheClockAndWaitsForNothing(t *testing.T) {
 	p := room(t)
 	start, before := time.Now(), p.bed.clock
@@ -103,7 +116,8 @@ func TestLinksRoutesAndNeighboursChangeTheNetwork(t *testing.T) {
 func TestWhatTheReplayCannotDoFailsTheStep(t *testing.T) {
 	p := room(t)
 	for _, line := range []string{
-		"ip tunnel add x", "ip link set nosuch mtu 1500", "sleep forever", "cat /proc/net/ip_vs_nosuch",
+		"ip tunnel add x", "iptables -F", "/sbin/ip link set c0 down", "sysctl net.ipv4.ip_forward", "modprobe ip_vs",
+		"cat /proc/sys/net/ipv4/vs/nosuch", "ip link set nosuch mtu 1500", "sleep forever", "cat /proc/net/ip_vs_nosuch",
 	} {
 		if d := p.play(&Step{Cmd: line}); !strings.Contains(d, "cannot do") {
 			t.Errorf("$ %s: %q", line, d)

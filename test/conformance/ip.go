@@ -12,13 +12,14 @@ import (
 
 // otherSysctls are the kernel's net.ipv4.vs settings that the director has none of, with the kernel's
 // defaults. Lines may set and read them.
-func otherSysctls() map[string]int {
-	list := map[string]int{
-		"backup_only": 0, "conntrack": 0, "debug_level": 0, "ignore_tunneled": 0, "lblc_expiration": 86400,
-		"lblcr_expiration": 86400, "run_estimation": 1, "snat_reroute": 1, "sync_persist_mode": 0, "sync_ports": 1,
-		"sync_qlen_max": 0, "sync_refresh_period": 0, "sync_retries": 0, "sync_sock_size": 0, "sync_version": 1,
+func otherSysctls() map[string]string {
+	list := map[string]string{
+		"backup_only": "0", "conntrack": "0", "debug_level": "0", "ignore_tunneled": "0", "lblc_expiration": "86400",
+		"lblcr_expiration": "86400", "run_estimation": "1", "snat_reroute": "1", "sync_persist_mode": "0",
+		"sync_ports": "1", "sync_qlen_max": "0", "sync_refresh_period": "0", "sync_retries": "0", "sync_sock_size": "0",
+		"sync_threshold": "3\t50", "sync_version": "1",
 	}
-	out := make(map[string]int, len(list))
+	out := make(map[string]string, len(list))
 	for name, value := range list {
 		out[vsPrefix+name] = value
 	}

@@ -115,6 +115,7 @@ func TestAFolderIsPlayedWholeAndSummedUpInTheLastLine(t *testing.T) {
 	write("index.json", `{"scenarios": [{"name": "good"}, {"name": "missing"}]}`)
 	write("good.json", `{"name": "good", "steps": [{"cmd": "true"}]}`)
 	write("bad.json", `{"name": "bad", "steps": [{"cmd": "echo x", "text": "y\n", "rc": 0}]}`)
+	write("notes.json", `["no scenario"]`)
 	write("broken.json", `{"steps": [{"in": {"if": "c0", "hex": "0"}}]}`)
 	folder, err := Open(dir)
 	if err != nil {

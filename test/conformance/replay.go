@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 )
 
@@ -133,7 +134,13 @@ func PlayAll(folder fs.FS, o Options) (passed, failed int, err error) {
 	return passed, failed, nil
 }
 
+// playFile plays one scenario. A panic is a failure of that one.
 func playFile(folder fs.FS, file string, o Options) (line string, ok bool) {
+	defer func() {
+		if p := recover(); p != nil {
+			line, ok = fmt.Sprintf("%s: panic: %v\n%s", file, p, debug.Stack()), false
+		}
+	}()
 	s, err := Load(folder, file)
 	if err != nil {
 		return file + ": " + err.Error(), false

@@ -6,7 +6,6 @@ import (
 	_ "embed" // the committed recordings
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -94,36 +93,38 @@ func openZip(path string) (fs.FS, error) {
 	return z, nil
 }
 
-// Names lists the scenarios' files of a folder: every .json but index.json, and what index.json
-// names, whether it is there or not.
+// Names lists the scenarios' files of a folder: every .json that has steps, and what index.json names, whether it
+// is there or not. An index.json of another form names nothing.
 func Names(folder fs.FS) ([]string, error) {
 	files, err := fs.Glob(folder, "*.json")
 	if err != nil {
 		return nil, err
 	}
-	files = slices.DeleteFunc(files, func(f string) bool { return f == "index.json" })
-	index, err := indexed(folder)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("index.json: %w", err)
-	}
-	files = append(files, index...)
+	files = slices.DeleteFunc(files, func(f string) bool { return f == "index.json" || !hasSteps(folder, f) })
+	files = append(files, indexed(folder)...)
 	slices.Sort(files)
 	return slices.Compact(files), nil
 }
 
-func indexed(folder fs.FS) (files []string, err error) {
+// hasSteps reports whether a file is a scenario, if a broken one.
+func hasSteps(folder fs.FS, file string) bool {
+	text, err := fs.ReadFile(folder, file)
+	return err != nil || bytes.Contains(text, []byte(`"steps"`))
+}
+
+func indexed(folder fs.FS) (files []string) {
 	text, err := fs.ReadFile(folder, "index.json")
 	if err != nil {
-		return nil, err
+		return nil
 	}
 	var index struct{ Scenarios []struct{ Name string } }
-	if err := json.Unmarshal(text, &index); err != nil {
-		return nil, err
+	if json.Unmarshal(text, &index) != nil {
+		return nil
 	}
 	for _, s := range index.Scenarios {
 		files = append(files, s.Name+".json")
 	}
-	return files, nil
+	return files
 }
 
 // Load reads a scenario.

@@ -98,14 +98,18 @@ func (s *shell) answer(conn net.Conn) {
 
 // Places of a shell line that are not the machine's.
 var (
-	mntPath  = regexp.MustCompile(`/mnt\b`)
-	procPath = regexp.MustCompile(`/proc/net/(ip_vs\w*)`)
+	mntPath   = regexp.MustCompile(`/mnt\b`)
+	procPath  = regexp.MustCompile(`/proc/(net/ip_vs\w*|sys/net/ipv4/vs/\w+)`)
+	procWrite = regexp.MustCompile(`>\s*/proc/sys/net/ipv4/vs/(\w+)`)
+	toolPath  = regexp.MustCompile(`(?:/usr)?/s?bin/(ipvsadm|ipvsadm-save|ipvsadm-restore|sysctl|ip|sleep)\b`)
 )
 
 // run runs a line and returns what it printed, both streams together, and its exit status.
 func (s *shell) run(line string) (text string, rc int, err error) {
 	line = mntPath.ReplaceAllLiteralString(line, filepath.Join(s.dir, "mnt"))
+	line = procWrite.ReplaceAllString(line, "| "+sysctlFile+" $1")
 	line = procPath.ReplaceAllString(line, "$$("+procFile+" $1)")
+	line = toolPath.ReplaceAllString(line, "$1")
 	ctx, cancel := context.WithTimeout(context.Background(), lineLimit)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "sh", "-c", line)

@@ -6,9 +6,11 @@ import (
 	"io"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 )
 
 // socketEnv tells a stand-in where the replay listens.
@@ -18,8 +20,18 @@ const socketEnv = "ULVS_REPLAY_SOCKET"
 // are rewritten to call it.
 const procFile = "ulvs-procfile"
 
+// sysctlFile is the stand-in that takes what a line writes into a file of /proc/sys/net/ipv4/vs.
+const sysctlFile = "ulvs-sysctlfile"
+
 // standIns are the commands that a replayed shell line finds instead of the machine's.
-var standIns = []string{"ipvsadm", "sysctl", "ip", "sleep", procFile}
+var standIns = append([]string{"ipvsadm", "ipvsadm-save", "ipvsadm-restore", "sysctl", "ip", "sleep", procFile,
+	sysctlFile}, untouchables...)
+
+// untouchables would change the machine that replays, or ask it. A line that calls one fails.
+var untouchables = []string{"arp", "arping", "brctl", "bridge", "conntrack", "ethtool", "halt", "ifconfig",
+	"ip6tables", "ip6tables-legacy", "ip6tables-nft", "iptables", "iptables-legacy", "iptables-nft", "kill", "killall",
+	"keepalived", "modprobe", "nc", "nft", "ping", "pkill", "reboot", "rmmod", "insmod", "route", "service", "ss",
+	"netstat", "systemctl", "tc", "tcpdump", "curl", "wget"}
 
 // call is a stand-in's question.
 type call struct {
@@ -47,12 +59,26 @@ func Main() {
 	if socket == "" || !slices.Contains(standIns, name) {
 		return
 	}
-	code, err := standIn(socket, call{Name: name, Args: os.Args[1:]})
+	args := os.Args[1:]
+	if name == "ip" && len(args) > 3 && args[0] == "netns" && args[1] == "exec" { // there is one, the director's
+		inNamespace(args[3:])
+	}
+	code, err := standIn(socket, call{Name: name, Args: args})
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "replay: %s: %v\n", name, err)
 		code = 1
 	}
 	os.Exit(code)
+}
+
+// inNamespace becomes the command that was to run in a network namespace. It returns only if there is none.
+func inNamespace(args []string) {
+	path, err := exec.LookPath(args[0])
+	if err == nil {
+		err = syscall.Exec(path, args, os.Environ())
+	}
+	fmt.Fprintf(os.Stderr, "replay: %s: %v\n", args[0], err)
+	os.Exit(127)
 }
 
 func standIn(socket string, c call) (code int, err error) {
@@ -87,7 +113,7 @@ func standIn(socket string, c call) (code int, err error) {
 
 // readsInput reports whether the command reads its standard input: nobody else's may be taken away.
 func (c *call) readsInput() bool {
-	return c.Name == "ipvsadm" && slices.ContainsFunc(c.Args, func(a string) bool {
+	return c.Name == sysctlFile || c.Name == "ipvsadm-restore" || c.Name == "ipvsadm" && slices.ContainsFunc(c.Args, func(a string) bool {
 		return a == "--restore" || strings.HasPrefix(a, "-") && !strings.HasPrefix(a, "--") && strings.Contains(a, "R")
 	})
 }
