@@ -36,6 +36,8 @@ func (w *Worker) other(f *packet.Frame, p *packet.Parsed) Verdict {
 		return w.arp(f, p)
 	case p.Flags&packet.FlagFragment != 0:
 		return w.gather(f, p)
+	case p.Flags&packet.FlagAtomic != 0:
+		return w.atomic(f, p)
 	case !p.V6() && w.ours4(p.Addr[0]):
 		return w.ownSource(f, p)
 	case p.Kind == packet.KindICMP && p.Proto == packet.ProtoICMPv6:
@@ -44,7 +46,7 @@ func (w *Worker) other(f *packet.Frame, p *packet.Parsed) Verdict {
 		return w.icmp4(f, p)
 	case isIPsec(p):
 		return w.ipsec(f, p)
-	case w.snap.VIPs[p.Dst()] && p.Proto != protoIGMP && p.Proto != protoUDPLite:
+	case w.snap.VIPs[p.Dst()] && p.Proto != protoIGMP && p.Proto != protoUDPLite && p.Proto != protoNone:
 		return w.protocolUnreachable(f, p)
 	}
 	return DropNotOurs
@@ -53,6 +55,7 @@ func (w *Worker) other(f *packet.Frame, p *packet.Parsed) Verdict {
 // Protocols that a kernel speaks and that we have no answer for.
 const (
 	protoIGMP    = 2
+	protoNone    = 59 // IPv6: nothing follows
 	protoUDPLite = 136
 )
 

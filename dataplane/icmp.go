@@ -152,6 +152,9 @@ func (w *Worker) relayIn(f *packet.Frame, p *packet.Parsed, e *conntrack.Entry) 
 	if d == nil {
 		return DropRemoved
 	}
+	if w.inner.Flags&packet.FlagLaterFrag != 0 && methodOf(e.Flags()) == lvs.MethodNAT {
+		return DropICMP // as the kernel has it: there is no port to rewrite
+	}
 	if d.Local && w.stack != nil {
 		w.stats.in(e.Dest(), p.TotalLen)
 		return w.hand(ipPacket(f, p), netip.AddrPort{}, Local)

@@ -131,7 +131,6 @@ func TestErrorsAboutNothingOfOursAndDamagedOnesReachNobody(t *testing.T) {
 		"cut quote":   errorFrame(t, router, vip, [2]uint8{3, 1}, answer[14:37]),
 		"empty quote": errorFrame(t, router, vip, [2]uint8{3, 1}, nil),
 		"IHL":         errorFrame(t, router, vip, [2]uint8{3, 1}, spoil(answer[14:54], 0, 0x4f)),
-		"fragment":    errorFrame(t, router, vip, [2]uint8{3, 1}, mend(spoil(answer, 20, 0, 100))[14:54]),
 	} {
 		before := b.verdict(DropICMP)
 		if out := b.send(0, f); len(out) != 0 || b.verdict(DropICMP) != before+1 {

@@ -274,6 +274,44 @@ func (w *Worker) gather(f *packet.Frame, p *packet.Parsed) Verdict {
 	return v
 }
 
+// atomic takes the fragment header out of a packet that is whole, as putting it together does.
+func (w *Worker) atomic(f *packet.Frame, p *packet.Parsed) Verdict {
+	const n = packet.FragmentLen
+	b := f.Bytes()
+	first := int(p.L3Off) + packet.IPv6Len
+	x, err := packet.WalkExtensions(b[first:], packet.IPv6(b[p.L3Off:]).NextHeader())
+	if err != 0 || x.Atomic == 0 {
+		return DropInternal // it was parsed like that
+	}
+	at, before := first, int(p.L3Off)+ip6NextHeader // the header, and the byte that announces it
+	for end := first + x.Atomic - 1; at < end; {
+		next := packet.ExtHeader(b[at:])
+		proto := b[before]
+		before, at = at, at+next.Len(proto)
+	}
+	b[before] = packet.IPv6Fragment(b[at:]).NextHeader()
+	ip := packet.IPv6(b[p.L3Off:])
+	ip.SetPayloadLen(ip.PayloadLen() - n)
+	copy(b[n:at+n], b[:at])
+	f.TrimFront(n)
+	if err := packet.Parse(f.Bytes(), &w.whole); err != 0 {
+		return ParseVerdict(err)
+	}
+	return w.again(f, &w.whole)
+}
+
+// again decides about a packet that is another one now.
+func (w *Worker) again(f *packet.Frame, p *packet.Parsed) Verdict {
+	if p.Kind != packet.KindFlow {
+		return w.other(f, p)
+	}
+	key := flowKey(p)
+	return w.flow(f, p, w.conns.FindKey(&key))
+}
+
+// ip6NextHeader is the offset of that field in the fixed header.
+const ip6NextHeader = 6
+
 func (w *Worker) forwardWhole(d *datagram) Verdict {
 	f, p := d.frame(), &w.whole
 	if err := packet.Parse(f.Bytes(), p); err != 0 {
@@ -285,13 +323,7 @@ func (w *Worker) forwardWhole(d *datagram) Verdict {
 		slices.Sort(w.edges[:w.nEdges])
 	}
 	defer func() { w.atLimit, w.nEdges = 0, 0 }()
-	var v Verdict
-	if p.Kind == packet.KindFlow {
-		key := flowKey(p)
-		v = w.flow(&f, p, w.conns.FindKey(&key))
-	} else {
-		v = w.other(&f, p)
-	}
+	v := w.again(&f, p)
 	switch {
 	case v == hold:
 		return hold

@@ -197,7 +197,7 @@ func (w *Worker) parse(frames []packet.Frame) {
 			w.verdicts[i] = DropOtherHost
 			continue
 		}
-		if p.Kind != packet.KindFlow || p.Flags&packet.FlagFragment != 0 {
+		if p.Kind != packet.KindFlow || p.Flags&(packet.FlagFragment|packet.FlagAtomic) != 0 {
 			w.verdicts[i] = w.other(&frames[i], p)
 			continue
 		}

@@ -74,7 +74,7 @@ func (n *Node) editSync(e *lvs.Edit) error {
 		n.daemons = slices.Delete(n.daemons, at, at+1)
 		return nil
 	}
-	mtu, ok := 0, false
+	mtu, ok := loopbackMTU, e.Sync.Interface == "lo"
 	for _, p := range n.network.Ports() {
 		if p.Name == e.Sync.Interface {
 			mtu, ok = int(p.MTU), true
@@ -86,20 +86,33 @@ func (n *Node) editSync(e *lvs.Edit) error {
 	if at >= 0 {
 		return &lvs.EditError{Op: e.Op, Errno: syscall.EEXIST}
 	}
+	if e.Sync.Interface == "lo" && strings.Contains(e.Sync.Group, ":") {
+		return &lvs.EditError{Op: e.Op, Errno: syscall.ENETUNREACH} // it has no route for groups
+	}
 	n.daemons = append(n.daemons, withSyncDefaults(e.Sync, mtu))
 	slices.SortFunc(n.daemons, func(a, b lvs.SyncDaemon) int { return -compareRole(a, b) })
 	return nil
 }
 
-// withSyncDefaults fills in what start_sync_thread does: the message fits the interface's MTU with
-// its IP and UDP headers (ip_vs_sync.c).
+// loopbackMTU is lo's, which is no port of ours.
+const loopbackMTU = 65536
+
+// withSyncDefaults fills in what start_sync_thread does: a message with its IP and UDP headers fits Ethernet's
+// MTU, a backup's buffer the interface's; a given size has limits (ip_vs_sync.c).
 func withSyncDefaults(d lvs.SyncDaemon, mtu int) lvs.SyncDaemon {
+	headers, least := 28, 1
+	if strings.Contains(d.Group, ":") {
+		headers = 48
+	}
+	if d.Role == "backup" {
+		mtu, least = min(max(mtu, 1500), 65535), 1024
+	} else {
+		mtu = 1500
+	}
 	if d.MaxLen == 0 {
-		d.MaxLen = mtu - 28
-		if strings.Contains(d.Group, ":") {
-			d.MaxLen = mtu - 48
-		}
-		d.MaxLen = max(d.MaxLen, 1024)
+		d.MaxLen = mtu - headers
+	} else {
+		d.MaxLen = min(max(d.MaxLen, least), 65535-headers)
 	}
 	if d.Group == "" {
 		d.Group = "224.0.0.81"

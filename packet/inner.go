@@ -7,8 +7,9 @@ const innerL4Len = 4
 // ParseInner overwrites p with what the packet is that an ICMP or ICMPv6 error
 // quotes: b is the error's payload and starts with an IP header, so p.L3Off is
 // 0. The quote may be cut, and it is of a packet that was already under way, so
-// the only demands are an IP header and, but for later fragments, as much of an L4
-// header with ports as RFC 792 promises: 8 bytes. Lengths beyond the quote,
+// the only demands are an IP header and as much of an L4 header with ports as they
+// need. What a later fragment of IPv4 begins with is taken for that, as the kernel
+// does; one of IPv6 has none. Lengths beyond the quote,
 // checksums, TTL, addresses and ports are not judged; TCPFlags is 0 unless the
 // quote reaches them.
 //
@@ -65,7 +66,7 @@ func innerIPv6(b []byte, p *Parsed) Error {
 func innerL4(b []byte, p *Parsed) Error {
 	p.L4 = uint64(p.Proto) << 32
 	p.Kind = KindOther
-	if p.Flags&FlagLaterFrag != 0 {
+	if p.Flags&FlagLaterFrag != 0 && p.V6() {
 		return ErrNone
 	}
 	if minL4(p) > 0 && len(b) < innerL4Len {

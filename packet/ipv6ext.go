@@ -100,6 +100,7 @@ type Extensions struct {
 	More     bool   // more fragments follow; valid iff Fragment
 	FragOff  uint16 // bytes; valid iff Fragment
 	FragID   uint32 // valid iff Fragment
+	Atomic   int    // where the fragment header of a whole packet is, plus 1; 0: none
 }
 
 // WalkExtensions walks the extension headers at the start of b, an IPv6
@@ -125,6 +126,9 @@ func WalkExtensions(b []byte, next uint8) (x Extensions, err Error) {
 		case x.Proto == ProtoFragment:
 			seenFrag = true
 			x.setFragment(IPv6Fragment(h))
+			if !x.Fragment {
+				x.Atomic = x.Len + 1
+			}
 		}
 		x.Len += h.Len(x.Proto)
 		x.Proto = h.NextHeader()

@@ -243,6 +243,7 @@ func (o *oracle) extension(b []byte) (n int, next uint8, err Error) {
 		}
 		o.more = f.MoreFragments
 		o.fragment(int(f.FragmentOffset)*8, f.Identification)
+		o.flag(o.p.Flags&FlagFragment == 0, FlagAtomic)
 		return 8, uint8(f.NextHeader), ErrNone
 	}
 	var x layers.IPv6ExtensionSkipper

@@ -181,7 +181,7 @@ func ipv6Cases() []parseCase {
 		{"a routing header with a stop left", tcp6().ext(43, 0, 1, 0, 0, 0, 0).frame(), ErrExtHeaderRouting, 0, 0},
 		{"a jumbogram", edit(tcp6().ext(0, nops...).frame(), 18, 0, 0), ErrIPJumbo, 0, 0},
 		{"an empty payload with TCP", edit(tcp6().frame(), 18, 0, 0), ErrL4Short, 0, 0},
-		{"an atomic fragment is no fragment", atomic.frame(), ErrNone, KindFlow, FlagV6 | FlagOptions},
+		{"an atomic fragment is no fragment", atomic.frame(), ErrNone, KindFlow, FlagV6 | FlagOptions | FlagAtomic},
 		{"a first IPv6 fragment is a flow", first.frame(), ErrNone, KindFlow, FlagV6 | FlagOptions | FlagFragment},
 		{"a later IPv6 fragment has no ports", later.frame(), ErrNone, KindOther,
 			FlagV6 | FlagOptions | FlagFragment | FlagLaterFrag},

@@ -16,6 +16,7 @@ const (
 	FlagDF                          // IPv4 don't-fragment bit
 	FlagOptions                     // IPv4 options or IPv6 extension headers present
 	FlagVLAN                        // one 802.1Q tag present; VLAN is valid
+	FlagAtomic                      // IPv6: whole, and yet with a fragment header (RFC 6946)
 )
 
 // Kind says which of the fields of Parsed are valid.

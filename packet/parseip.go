@@ -134,6 +134,9 @@ func loadExtensions(x *Extensions, p *Parsed) {
 	if x.Fragment {
 		setFragment(p, x.FragOff, x.FragID)
 	}
+	if x.Atomic > 0 {
+		p.Flags |= FlagAtomic
+	}
 }
 
 func setFragment(p *Parsed, off uint16, id uint32) {
