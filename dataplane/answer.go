@@ -91,8 +91,20 @@ func (w *Worker) echo4(f *packet.Frame, p *packet.Parsed) Verdict {
 	if !packet.ICMP(b[p.L4Off : int(p.L3Off)+int(p.TotalLen)]).ChecksumOK() {
 		return DropICMP
 	}
+	var options [maxOptions]byte
+	n, ok := w.echoOptions(packet.IPv4(b[p.L3Off:p.L4Off]), uint32(p.Addr[0]>>32), &options)
+	if !ok {
+		return DropICMP
+	}
 	w.turn(f, p)
 	ip := packet.IPv4(b[p.L3Off:])
+	if over := int(p.L4Off-p.L3Off) - packet.IPv4Len - n; p.Flags&packet.FlagOptions != 0 {
+		copy(ip[packet.IPv4Len:], options[:n])
+		copy(ip[packet.IPv4Len+n:], b[p.L4Off:int(p.L3Off)+int(p.TotalLen)])
+		ip.SetOptionsLen(n)
+		ip.SetTotalLen(p.TotalLen - uint16(over))
+		f.Len = p.L3Off + p.TotalLen - uint16(over)
+	}
 	src := ip.SrcWire()
 	ip.SetSrcWire(ip.DstWire())
 	ip.SetDstWire(src)
@@ -100,7 +112,7 @@ func (w *Worker) echo4(f *packet.Frame, p *packet.Parsed) Verdict {
 	ip.SetID(w.nextID())
 	ip.SetDF(false)
 	ip.UpdateChecksum()
-	packet.ICMP(b[p.L4Off:]).ChangeType(packet.ICMPEchoReply)
+	packet.ICMP(ip[packet.IPv4Len+n:]).ChangeType(packet.ICMPEchoReply)
 	return TxEcho
 }
 

@@ -89,35 +89,49 @@ func (w *Worker) icmpError(f *packet.Frame, p *packet.Parsed, e ownError) Verdic
 		return e.otherwise // never an error about an error (RFC 1122 section 3.2.2)
 	}
 	head, most := errorHead4, errorMax4
+	source := w.errorSource(f, p, e)
+	l2 := int(p.L3Off)
+	var options [maxOptions]byte
+	n := 0
 	if p.V6() {
 		head, most = errorHead6, errorMax6
+	} else {
+		var ok bool
+		if n, ok = w.echoOptions(packet.IPv4(f.Bytes()[l2:p.L4Off]), uint32(source[0]), &options); !ok {
+			return e.otherwise
+		}
+		head += n
 	}
-	l2 := int(p.L3Off)
 	start := int(f.Off) - head
 	if start < 0 {
 		return e.otherwise
 	}
-	source := w.errorSource(f, p, e)
 	w.turn(f, p)
 	copy(f.Buf[start:start+l2], f.Buf[f.Off:])
 	b := f.Buf[start : start+l2+min(int(p.TotalLen)+head, most)]
 	if p.V6() {
 		ownError6(b[l2:], p, e, source)
 	} else {
-		w.ownError4(b[l2:], p, e, source)
+		w.ownError4(b[l2:], p, e, errorFrom{uint32(source[0]), options[:n]})
 	}
 	f.Off, f.Len = uint16(start), uint16(len(b))
 	return TxICMPError
 }
 
+// errorFrom is who sends an IPv4 error, and the options that it echoes.
+type errorFrom struct {
+	addr    uint32
+	options []byte
+}
+
 // ownError4 writes the headers. The kernel marks errors as internetwork control and keeps what kind of service the
 // packet asked for (icmp_send: RT_TOS).
-func (w *Worker) ownError4(b []byte, p *packet.Parsed, e ownError, source [2]uint64) {
+func (w *Worker) ownError4(b []byte, p *packet.Parsed, e ownError, from errorFrom) {
 	packet.IPv4(b).Encode(&packet.IPv4Fields{
 		TOS: p.TOS&0x1e | 0xc0, TTL: ownTTL, Proto: packet.ProtoICMP, TotalLen: uint16(len(b)), ID: w.nextID(),
-		Src: uint32(source[0]), Dst: uint32(p.Addr[0]),
+		Src: from.addr, Dst: uint32(p.Addr[0]), Options: from.options,
 	})
-	m := packet.ICMP(b[packet.IPv4Len:])
+	m := packet.ICMP(b[packet.IPv4Len+len(from.options):])
 	m.Encode(&packet.ICMPFields{Type: e.v4[0], Code: e.v4[1], Rest: e.rest})
 	m.UpdateChecksum()
 }
@@ -171,10 +185,18 @@ func (w *Worker) reset(f *packet.Frame, p *packet.Parsed) Verdict {
 		return DropAnswerLimit
 	}
 	b := f.Bytes()
+	var options [maxOptions]byte
+	echoed := 0
+	if !p.V6() {
+		var ok bool
+		if echoed, ok = w.echoOptions(packet.IPv4(b[p.L3Off:p.L4Off]), uint32(p.Addr[0]>>32), &options); !ok {
+			return DropNoService
+		}
+	}
 	fields := resetOf(packet.TCP(b[p.L4Off : int(p.L3Off)+int(p.TotalLen)]))
 	w.turn(f, p)
 	ip := b[p.L3Off:]
-	n := packet.IPv4Len
+	n := packet.IPv4Len + echoed
 	if p.V6() {
 		n = packet.IPv6Len
 		packet.IPv6(ip).Encode(&packet.IPv6Fields{
@@ -183,8 +205,8 @@ func (w *Worker) reset(f *packet.Frame, p *packet.Parsed) Verdict {
 		})
 	} else {
 		packet.IPv4(ip).Encode(&packet.IPv4Fields{
-			TOS: p.TOS &^ ecnMask, TTL: ownTTL, Proto: packet.ProtoTCP, DF: true, TotalLen: packet.IPv4Len + packet.TCPLen,
-			Src: uint32(p.Addr[0] >> 32), Dst: uint32(p.Addr[0]),
+			TOS: p.TOS &^ ecnMask, TTL: ownTTL, Proto: packet.ProtoTCP, DF: true, TotalLen: uint16(n) + packet.TCPLen,
+			Src: uint32(p.Addr[0] >> 32), Dst: uint32(p.Addr[0]), Options: options[:echoed],
 		})
 	}
 	seg := packet.TCP(ip[n : n+packet.TCPLen])

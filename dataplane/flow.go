@@ -118,7 +118,7 @@ func (w *Worker) request(f *packet.Frame, p *packet.Parsed, s session) Verdict {
 	w.track(f, p, s, inputDir(s.meta.Flags()))
 	w.stats.in(id, p.TotalLen)
 	method := methodOf(s.meta.Flags())
-	if method == lvs.MethodDR && p.TTL > 1 && p.TotalLen <= hop.MTU && p.Flags&packet.FlagOptions == 0 {
+	if method == lvs.MethodDR && p.TTL > 1 && p.TotalLen <= hop.MTU {
 		return w.forwardDR(f, p, hop)
 	}
 	v := w.forward(f, p, forwarding{s.e, d, hop, method})
@@ -189,11 +189,6 @@ type forwarding struct {
 // forward applies the destination's method. TTL goes down by one in every method, before
 // the tunnel header copies it (ipvs-spec.md section 3.1).
 func (w *Worker) forward(f *packet.Frame, p *packet.Parsed, to forwarding) Verdict {
-	if p.Flags&packet.FlagOptions != 0 && !p.V6() {
-		if v := w.heedOptions(f, p); v != 0 {
-			return v
-		}
-	}
 	if p.TTL <= 1 {
 		return w.timeExceeded(f, p, false)
 	}

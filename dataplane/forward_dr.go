@@ -40,6 +40,9 @@ func (w *Worker) forwardRouted(f *packet.Frame, p *packet.Parsed) Verdict {
 		return DropHeadroom
 	}
 	decTTL(l3(f, p), p)
+	if p.Flags&packet.FlagOptions != 0 && !p.V6() {
+		w.rerecord(f, p, w.snap.Ports[hop.Port].IPv4)
+	}
 	if p.TotalLen > hop.MTU {
 		return w.cut(f, TxRouted, hop.MTU)
 	}

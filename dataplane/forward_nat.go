@@ -41,6 +41,9 @@ func (w *Worker) forwardReply(f *packet.Frame, p *packet.Parsed, e *conntrack.En
 	} else {
 		d = setAddr4(b, ip4Src, e.VIP4())
 	}
+	if p.Flags&packet.FlagOptions != 0 && !p.V6() {
+		w.rerecord(f, p, packet.AddrV4(e.VIP4()))
+	}
 	if p.Kind == packet.KindFlow {
 		l4 := b[p.L4Off-p.L3Off:]
 		binary.LittleEndian.PutUint16(l4[0:2], e.VIPPort())

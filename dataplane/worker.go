@@ -64,6 +64,7 @@ type Worker struct {
 	nHeld        int
 	until        [BatchSize]conntrack.Tick // of the frames that are being retried
 	retrying     bool
+	optionsEnd   int    // where a header's options cease to make sense; 0: nowhere
 	heldSeen     uint64 // snapshot generation that the held frames were last tried with
 	sweepDebt    int
 	swept        conntrack.Tick
@@ -197,9 +198,11 @@ func (w *Worker) parse(frames []packet.Frame) {
 			w.verdicts[i] = DropOtherHost
 			continue
 		}
-		if p.Kind != packet.KindFlow || p.Flags&(packet.FlagFragment|packet.FlagAtomic) != 0 {
-			w.verdicts[i] = w.other(&frames[i], p)
-			continue
+		if p.Kind != packet.KindFlow || p.Flags&unusual != 0 {
+			if v := w.unusual(&frames[i], p); v != 0 {
+				w.verdicts[i] = v
+				continue
+			}
 		}
 		if p.V6() {
 			v = &w.v6
@@ -208,6 +211,23 @@ func (w *Worker) parse(frames []packet.Frame) {
 		v.at[v.n] = uint8(i)
 		v.n++
 	}
+}
+
+// unusual are the flags of packets that are looked at before they are a session's.
+const unusual = packet.FlagFragment | packet.FlagAtomic | packet.FlagOptions
+
+// unusual decides about a packet that is no plain one of a session; the verdict is 0 if it is one after all. The
+// options of a frame that is tried again were read the first time.
+func (w *Worker) unusual(f *packet.Frame, p *packet.Parsed) Verdict {
+	if p.Flags&packet.FlagOptions != 0 && !p.V6() && !w.retrying {
+		if v := w.takeOptions(f, p); v != 0 {
+			return v
+		}
+	}
+	if p.Kind != packet.KindFlow || p.Flags&(packet.FlagFragment|packet.FlagAtomic) != 0 {
+		return w.other(f, p)
+	}
+	return 0
 }
 
 // others reports whether a frame is for another host: a switch that floods, or a port in promiscuous

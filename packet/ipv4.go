@@ -72,6 +72,7 @@ type IPv4Fields struct {
 	ID              uint16
 	TotalLen        uint16 // header included
 	Src, Dst        uint32
+	Options         []byte // a multiple of 4, at most 40
 }
 
 // Valid reports whether the header is complete and its lengths fit each other
@@ -199,10 +200,11 @@ func (h IPv4) UpdateChecksum() {
 	h.SetChecksum(Fold(Sum(h[:h.HeaderLen()], 0)))
 }
 
-// Encode writes a header without options, checksum included; h holds at least
-// IPv4Len bytes.
+// Encode writes a header, checksum included; h holds at least IPv4Len bytes and the
+// options.
 func (h IPv4) Encode(f *IPv4Fields) {
-	h[ipv4VersionIHL] = 0x45
+	h[ipv4VersionIHL] = 0x45 + byte(len(f.Options)/4)
+	copy(h[IPv4Len:], f.Options)
 	h.SetTOS(f.TOS)
 	h.SetTotalLen(f.TotalLen)
 	h.SetID(f.ID)
@@ -214,5 +216,8 @@ func (h IPv4) Encode(f *IPv4Fields) {
 	h.SetDstWire(f.Dst)
 	h.UpdateChecksum()
 }
+
+// SetOptionsLen says how many bytes of options there are, a multiple of 4.
+func (h IPv4) SetOptionsLen(n int) { h[ipv4VersionIHL] = 0x45 + byte(n/4) }
 
 func (h IPv4) flagsFrag() uint16 { return binary.BigEndian.Uint16(h[ipv4FlagsFrag:]) }

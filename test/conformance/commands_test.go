@@ -69,7 +69,8 @@ func TestLinesTakeEveryForm(t *testing.T) {
 	p.says(t, "LC_ALL=C /sbin/ipvsadm -A -t 10.0.0.1:80 -s rr && /usr/sbin/ipvsadm -Ln | grep -c 10.0.0.1", "1\n", 0)
 	p.says(t, "ip netns exec dir ipvsadm -Sn; ipvsadm-save -n | ip netns exec dir wc -l",
 		"-A -t 10.0.0.1:80 -s rr\n1\n", 0)
-	p.says(t, "ipvsadm-save -n > /mnt/x; ipvsadm -C; ipvsadm-restore < /mnt/x; ipvsadm -Sn", "-A -t 10.0.0.1:80 -s rr\n", 0)
+	p.says(t, "ipvsadm-save -n > /mnt/x; ipvsadm -C; ipvsadm-restore < /mnt/x; ipvsadm -Sn",
+		"-A -t 10.0.0.1:80 -s rr\n", 0)
 	p.says(t, "echo 1 > /proc/sys/net/ipv4/vs/sloppy_tcp; cat /proc/sys/net/ipv4/vs/sloppy_tcp", "1\n", 0)
 	p.says(t, `sysctl -w net.ipv4.vs.sync_threshold="4 60"; sysctl -n net.ipv4.vs.sync_threshold`,
 		"net.ipv4.vs.sync_threshold = 4 60\n4\t60\n", 0)

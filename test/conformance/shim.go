@@ -113,7 +113,10 @@ func standIn(socket string, c call) (code int, err error) {
 
 // readsInput reports whether the command reads its standard input: nobody else's may be taken away.
 func (c *call) readsInput() bool {
-	return c.Name == sysctlFile || c.Name == "ipvsadm-restore" || c.Name == "ipvsadm" && slices.ContainsFunc(c.Args, func(a string) bool {
+	if c.Name == sysctlFile || c.Name == "ipvsadm-restore" {
+		return true
+	}
+	return c.Name == "ipvsadm" && slices.ContainsFunc(c.Args, func(a string) bool {
 		return a == "--restore" || strings.HasPrefix(a, "-") && !strings.HasPrefix(a, "--") && strings.Contains(a, "R")
 	})
 }
