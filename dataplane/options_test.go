@@ -61,7 +61,8 @@ func TestOptionsAreReadAsTheKernelReadsThem(t *testing.T) {
 		r := optionReader{h: h, spec: 0x640012c6, stamp: 0x01020304, ours: ours}
 		plan := r.read()
 		if got := hex.EncodeToString(h[packet.IPv4Len:]); got != c.out || plan.bad != c.bad || plan.routed != c.routed {
-			t.Errorf("%s: %s, fault at %d, routed %v; want %s, %d, %v", c.name, got, plan.bad, plan.routed, c.out, c.bad, c.routed)
+			t.Errorf("%s: %s, fault at %d, routed %v; want %s, %d, %v",
+				c.name, got, plan.bad, plan.routed, c.out, c.bad, c.routed)
 		}
 	}
 }
