@@ -92,6 +92,7 @@ type Config struct {
 	Timeouts Timeouts
 	Settings lvs.Settings // the [settings] section, a kernel's where it says nothing
 	Takeover Takeover     // [[vrrp]] and what belongs to it
+	Sync     Sync         // the other directors
 	services []lvs.Service
 	marks    []Mark
 	inherits []inherit // of the service with the same index

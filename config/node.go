@@ -86,7 +86,7 @@ func decodeMap(text []byte) (m map[string]any, err error) {
 }
 
 func (p *parser) config(root *table) *Config {
-	root.notYet("sync", "tuning")
+	root.notYet("tuning")
 	c := &Config{}
 	if !root.has("node") {
 		p.fail("node", "missing; give [node] with interfaces = [\"eth0\"]")
@@ -101,6 +101,7 @@ func (p *parser) config(root *table) *Config {
 	c.inherits, c.care = p.inherits, p.care
 	c.marks = p.marks(root.tables("mark"), c.Node.Interfaces)
 	c.Takeover = p.takeover(root)
+	c.Sync = p.sync(root)
 	root.done()
 	return c
 }

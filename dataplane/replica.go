@@ -269,15 +269,10 @@ func (r *Replica) Scan(at uint64, n int, fn func(rec *conntrack.Record, own bool
 	})
 }
 
-// FindRecord describes the session of a key as Scan does; false if peers are not to know it.
-func (r *Replica) FindRecord(k *conntrack.Key, rec *conntrack.Record) bool {
+// Known reports whether there is a session with that key that peers know.
+func (r *Replica) Known(k *conntrack.Key) bool {
 	ref := r.h.FindKey(k)
-	if ref == 0 || ref.Reply() {
-		return false
-	}
-	e := r.h.Entry(ref)
-	rec.Service = r.snap.identity(e.Service())
-	return e.Describe(rec, r.now) && rec.Version != 0
+	return ref != 0 && !ref.Reply() && r.h.Entry(ref).Version() != 0
 }
 
 // strangersMax bounds the sessions whose service's identity is remembered for a configuration to come.

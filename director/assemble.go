@@ -45,7 +45,7 @@ func (n *Node) snapshot() *dataplane.Snapshot {
 	timeouts := n.timeouts
 	n.version++
 	s := &dataplane.Snapshot{
-		RouteEpoch: n.epoch & 0xfff, Timeouts: &timeouts, Settings: n.settings,
+		RouteEpoch: n.epoch & 0xfff, Timeouts: &timeouts, Settings: n.settings, Replicated: n.opt.Replicated,
 		Routes: routes{n.network}, Ports: n.network.Ports(), Marks: n.markRules(),
 		Services: make([]dataplane.Service, len(n.built.Services)),
 		Dests:    make([]dataplane.Dest, len(n.built.Destinations)),

@@ -80,7 +80,8 @@ type director struct {
 	attach  []*afxdp.Attachment
 	added   []addedVIP
 
-	takeover *takeover // nil without [[vrrp]]
+	replication *replication // nil without [sync]
+	takeover    *takeover    // nil without [[vrrp]]
 
 	missing []string // interfaces that the journal said are gone; the loop's
 }
@@ -144,8 +145,9 @@ func (d *director) open() error {
 	if d.routes, err = route.Open(route.Options{Log: d.log}); err != nil {
 		return fmt.Errorf("watch routes: %w", err)
 	}
+	d.prepareSync(queues)
 	if d.table, err = conntrack.New(conntrack.Options{
-		Bits: uint8(node.ConnTabBits), MaxConns: node.MaxConns, Workers: queues, HugePages: true,
+		Bits: uint8(node.ConnTabBits), MaxConns: node.MaxConns, Workers: queues + 1, HugePages: true, // and a replica's
 	}); err != nil {
 		return fmt.Errorf("make the connection table: %w", err)
 	}
@@ -164,12 +166,18 @@ func (d *director) open() error {
 	if err := d.addVIPs(); err != nil {
 		return err
 	}
+	if err := d.openSync(); err != nil {
+		return err
+	}
 	d.makeWorkers(queues)
 	if err := d.startIO(); err != nil {
 		return err
 	}
 	if missing := missingPorts(node.Interfaces, d.network.ports); len(missing) > 0 {
 		return fmt.Errorf("interface %s is gone", missing[0])
+	}
+	if err := d.startSync(); err != nil {
+		return err
 	}
 	d.startTakeover()
 	return nil
@@ -181,6 +189,7 @@ func (d *director) openNode() (err error) {
 	d.Node, err = NewNode(NodeOptions{
 		Table: d.table, Network: d.network, Timeouts: d.opt.Config.Timeouts, Published: d.published, Journal: d.journal,
 		KernelVIPs: d.opt.Config.Node.VIPMode == config.VIPNetlink, Probes: true, Later: func() { wakeUp(d.touched) },
+		Replicated: d.replication != nil,
 		Expire:     func() { wakeUp(d.expire) },
 		Configured: d.checks.configured,
 	})
@@ -205,6 +214,9 @@ func (d *director) published(steering bool) {
 			d.log.Error("cannot change what is steered to us", "err", err)
 		}
 		wakeUp(d.changed)
+	}
+	if d.replication != nil {
+		wakeUp(d.replication.changed)
 	}
 	for _, w := range d.workers {
 		w.wake()
@@ -235,7 +247,7 @@ func wakeUp(c chan struct{}) {
 
 // close undoes open, whatever of it was done.
 func (d *director) close() error {
-	errs := []error{d.takeover.close(), d.stopIO(), d.removeVIPs()}
+	errs := []error{d.takeover.close(), d.closeSync(), d.stopIO(), d.removeVIPs()}
 	d.closeStack()
 	if d.steering != nil {
 		errs = append(errs, d.steering.Close())

@@ -35,6 +35,8 @@ type NodeOptions struct {
 	Timeouts config.Timeouts // zero: the kernel's
 	// KernelVIPs leaves ARP, echo and closed ports of VIPs to the kernel (vip_mode netlink).
 	KernelVIPs bool
+	// Replicated says that peers are told of sessions.
+	Replicated bool
 	// Probes has answers to checks down the real path steered here.
 	Probes bool
 	// Addresses are answered for besides the services'.

@@ -90,7 +90,8 @@ func (d *director) startTakeover() {
 		return
 	}
 	t.started = true
-	go t.run(ha.New(ha.Config{Node: d.opt.Config.Node.Name, Units: t.units, Directors: 1, Start: t.now()}))
+	go t.run(ha.New(ha.Config{Node: d.opt.Config.Node.Name, Units: t.units, Directors: d.directors(),
+		Gossip: d.replication != nil, Start: t.now()}))
 	go t.runNotifies()
 	t.startTracking()
 	t.tell(ha.Event{Kind: ha.EventStart})
@@ -271,6 +272,9 @@ func (t *takeover) step(m *ha.Machine, ev ha.Event) {
 }
 
 func (t *takeover) act(m *ha.Machine, a *ha.Action) {
+	if t.speak(a) {
+		return
+	}
 	switch a.Kind {
 	case ha.ActionSend:
 		in := t.instances[a.Instance]
@@ -294,6 +298,7 @@ func (t *takeover) become(m *ha.Machine, a *ha.Action) {
 	switch {
 	case a.State == ha.StateMaster:
 		hold = HoldAnswers
+		t.d.replication.takes(a.Claim.Term)
 	case a.Linger > 0:
 		hold = HoldLinger
 		t.lingers[a.Unit] = time.Now().Add(a.Linger)

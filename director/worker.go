@@ -79,7 +79,7 @@ func (d *director) makeWorkers(n int) {
 	for id := range n {
 		w := &worker{id: id, cpu: -1, dp: dataplane.NewWorker(dataplane.Options{
 			ID: id, Workers: n, Table: d.table, Snapshots: d.Snapshots(), Notices: d.notices, Stack: d.stack.Link(id),
-			Gathering: d.gathering, Drops: &d.drops, Seed: rand.Uint64(),
+			Gathering: d.gathering, Drops: &d.drops, Seed: rand.Uint64(), Log: d.replication.log(id),
 		})}
 		if id < len(cpus) {
 			w.cpu = cpus[id]
@@ -170,7 +170,12 @@ func (d *director) runWorker(w *worker, done chan<- struct{}) {
 
 // clock is the data plane's time. It begins at one second: what was never set, a tick of 0, must
 // not look like now (the answers of the first eighth of a second were over their limit).
-func (d *director) clock() time.Duration { return time.Since(d.started) + time.Second }
+func (d *director) clock() time.Duration {
+	if d.replication != nil {
+		return time.Since(d.started) + syncClock
+	}
+	return time.Since(d.started) + time.Second
+}
 
 func spin(idle config.Idle) time.Duration {
 	switch idle {

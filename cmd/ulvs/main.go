@@ -89,6 +89,7 @@ func (a *app) commands() []*cobra.Command {
 		a.eventsCommand(),
 		a.topCommand(),
 		a.vrrpCommand(),
+		a.syncCommand(),
 		a.ipvsadmCommand(),
 		a.procCommand(),
 		a.drainCommand(),
