@@ -37,11 +37,15 @@ func ChecksOf(s *lvs.Service, c *Care) Checks {
 		Omega: c.Keys.Flag("omega"), HASuspend: c.Keys.Flag("ha_suspend"),
 		Servers: make([]ServerChecks, 0, len(s.Destinations)),
 	}
+	plain := specsOf(c.Keys, nil, s.Key) // shared by all that say nothing themselves
 	for i := range slices.Backward(s.Destinations) {
 		d := &s.Destinations[i]
-		k := c.Server(d.AddrPort())
+		k, specs := c.Server(d.AddrPort()), plain
+		if len(k) > 0 {
+			specs = specsOf(c.Keys, k, s.Key)
+		}
 		out.Servers = append(out.Servers, ServerChecks{
-			Address: d.AddrPort(), Method: d.Method, Weight: d.Weight, Specs: specsOf(c.Keys, k, s.Key),
+			Address: d.AddrPort(), Method: d.Method, Weight: d.Weight, Specs: specs,
 			NotifyUp: k.Command("notify_up"), NotifyDown: k.Command("notify_down"),
 		})
 	}

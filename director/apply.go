@@ -99,8 +99,7 @@ func (n *Node) apply(services []lvs.Service, all bool) error {
 
 // tellConfigured tells which services are configured in another way, and not only in another condition.
 func (n *Node) tellConfigured(d *difference, services []lvs.Service) {
-	same := len(services) == len(n.services) && (len(services) == 0 || &services[0] == &n.services[0])
-	if n.opt.Configured == nil || same || len(d.changed)+len(d.removed) == 0 {
+	if n.opt.Configured == nil || sameSlice(services, n.services) || len(d.changed)+len(d.removed) == 0 {
 		return
 	}
 	keys := slices.Clone(d.removed)

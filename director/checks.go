@@ -30,8 +30,9 @@ type checks struct {
 	engine  *health.Engine
 	scripts *scripts
 
-	following sync.Mutex // one follow at a time
+	following sync.Mutex // one follow at a time; guards the next two
 	care      map[lvs.ServiceKey]*config.Care
+	suspended map[lvs.ServiceKey]bool // of services with ha_suspend, then or now
 
 	mu      sync.Mutex // guards what follows; nothing else is locked under it
 	touched map[lvs.ServiceKey]bool
@@ -128,17 +129,23 @@ func (c *checks) follow() {
 
 // suspend stops the checks of services with ha_suspend whose VIP is with another director.
 func (c *checks) suspend(own *ownership) {
-	elsewhere := map[lvs.ServiceKey]bool{}
+	states := map[lvs.ServiceKey]bool{}
 	c.mu.Lock()
 	for key, said := range c.watched {
-		elsewhere[key] = said.HASuspend && own.of(key.Addr) == HoldNone
+		if said.HASuspend || c.suspended[key] {
+			states[key] = said.HASuspend && own.of(key.Addr) == HoldNone
+		}
 	}
 	c.mu.Unlock()
-	c.engine.Suspend(elsewhere)
+	c.suspended = states
+	c.engine.Suspend(states)
 }
 
 // touchCare adds the services to touched of whose health the file says something else now.
 func (c *checks) touchCare(care []config.Care, touched map[lvs.ServiceKey]bool) {
+	if len(care) == len(c.care) && (len(care) == 0 || c.care[care[0].Service] == &care[0]) {
+		return // no other file was read
+	}
 	next := make(map[lvs.ServiceKey]*config.Care, len(care))
 	for i := range care {
 		key := care[i].Service
@@ -167,12 +174,16 @@ func (c *checks) watch(s *lvs.Service) (out health.Service, ok bool) {
 	c.watched[s.Key] = &said
 	out = health.Service{Key: s.Key, Quorum: said.Quorum, Hysteresis: said.Hysteresis, Omega: said.Omega}
 	var last []*health.Check
+	var specs []health.Spec // what last was made of
 	for i := range said.Servers {
 		from := &said.Servers[i]
-		last = c.checksOf(s.Key, from, last)
+		if !sameSlice(specs, from.Specs) {
+			last, specs = c.checksOf(s.Key, from, last), from.Specs
+		}
 		out.Servers = append(out.Servers, health.Server{
 			Address: from.Address, Method: from.Method, Weight: from.Weight, Checks: last,
 		})
+		from.Specs = nil // the engine has them
 	}
 	return out, true
 }
@@ -188,6 +199,10 @@ func worthWatching(s *lvs.Service, said *config.Checks) bool {
 		}
 	}
 	return false
+}
+
+func sameSlice[T any](a, b []T) bool {
+	return len(a) == len(b) && len(a) > 0 && &a[0] == &b[0]
 }
 
 // checksOf returns the checks of a real server: last, those of the one before, if they are the same, which

@@ -119,11 +119,15 @@ func hasServer(s *lvs.Service, server netip.AddrPort) bool {
 
 // at returns a service's place in the configuration, -1 if it is not there.
 func (n *Node) at(key lvs.ServiceKey) int {
-	if i := n.lastAt; i < len(n.services) && n.services[i].Key == key {
-		return i // its real servers come one after the other
+	last := int(n.lastAt.Load()) // its real servers come one after the other, and so do services
+	for i := last; i < len(n.services) && i <= last+1; i++ {
+		if n.services[i].Key == key {
+			n.lastAt.Store(int64(i))
+			return i
+		}
 	}
 	i := slices.IndexFunc(n.services, func(s lvs.Service) bool { return s.Key == key })
-	n.lastAt = max(i, 0)
+	n.lastAt.Store(int64(max(i, 0)))
 	return i
 }
 

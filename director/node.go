@@ -77,7 +77,7 @@ type Node struct {
 	rising     bool                                 // slow starts are going on
 	draining   bool                                 // real servers are being drained
 	returns    uint64
-	lastAt     int                 // where in services something was last looked for
+	lastAt     atomic.Int64        // where in services something was last looked for; readers move it, too
 	over       map[lvs.DestID]bool // their sessions are to end
 	byHand     bool                // an edit is being made that a kernel would make
 	built      *lvs.Snapshot

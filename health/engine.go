@@ -102,7 +102,8 @@ func (e *Engine) Change(set []Service, removed []lvs.ServiceKey) {
 	})
 }
 
-// Retell tells the states of services once more, for somebody who may have forgotten.
+// Retell tells once more what is not well with services, and which weights checks have changed, for somebody who may
+// have forgotten.
 func (e *Engine) Retell(keys []lvs.ServiceKey) {
 	e.change(func(now time.Time) {
 		for _, key := range keys {

@@ -119,7 +119,7 @@ const (
 	evConfigure                  // service is the configuration from now on
 	evSuspend                    // ask nothing, judge nothing
 	evResume
-	evRetell // tell all states
+	evRetell // tell what is not well
 	evStop   // the director ends
 )
 
@@ -370,21 +370,23 @@ func (m *machine) unchecked() (found bool) {
 	return found
 }
 
-// retell tells all states once more.
+// retell tells once more what is not as it would be without checks.
 func (m *machine) retell(now time.Time, acts []action) []action {
 	again := func(c Change) {
 		c.Again = true
 		acts = append(acts, action{change: c})
 	}
 	for _, s := range m.servers {
-		again(s.change(WeightChanged, now, nil))
-		if why := s.why; !s.up {
-			again(why)
-			continue
+		if s.dynamic() {
+			again(s.change(WeightChanged, now, nil))
 		}
-		again(s.change(ServerUp, now, nil))
+		if !s.up {
+			again(s.why)
+		}
 	}
-	again(m.change(now))
+	if !m.quorum {
+		again(m.change(now))
+	}
 	return acts
 }
 

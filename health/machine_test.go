@@ -344,13 +344,23 @@ func TestASuspendedServiceIsNeitherAskedNorJudged(t *testing.T) {
 	}
 }
 
-func TestStatesAreToldAgain(t *testing.T) {
+func TestWhatIsNotWellIsToldAgain(t *testing.T) {
 	st := newStage(t, Service{Key: web(), Servers: serversOf(2, tcp(Common{}))})
 	st.answer(0, 0, no())
 	st.log = nil
 	st.step(event{kind: evRetell})
-	st.expect("weight 1 = 1 (again)", "server_down 1: connection refused (again)", "weight 2 = 1 (again)",
-		"server_up 2 (again)", "quorum_up (again)")
+	st.expect("server_down 1: connection refused (again)")
+	st.answer(1, 0, no())
+	st.log = nil
+	st.step(event{kind: evRetell})
+	st.expect("server_down 1: connection refused (again)", "server_down 2: connection refused (again)",
+		"quorum_down (again)")
+	script := mustCheck(Spec{Kind: KindScript, Path: "/x", Dynamic: true})
+	st = newStage(t, Service{Key: web(), Servers: serversOf(1, script)})
+	st.answer(0, 0, Result{OK: true, Dynamic: true, Weight: 7})
+	st.log = nil
+	st.step(event{kind: evRetell})
+	st.expect("weight 1 = 7 (again)")
 }
 
 func TestOmegaTellsOfTheEnd(t *testing.T) {
