@@ -50,6 +50,7 @@ var Table = []Rule{
 	{"config/keepalived", []string{"config"}, "text to text; config judges the result"},
 	{"health", []string{"lvs", "events", "internal/...", xnet}, "probes know destinations, not how frames reach them"},
 	{"ha", []string{"packet"}, "a pure machine and a codec; gossip and director are its hands"},
+	{"ha/ipvssync", nil, "bytes of a message; what they mean for the table is the director's"},
 	{"ha/vrrp", []string{"ha", "packet", xnet, sys}, "raw sockets for adverts and announcements; decides nothing"},
 	{"ha/gossip", []string{"ha", "conntrack", gossip}, "the only package that knows memberlist"},
 	{"tuning", []string{netlink, sys}, "reads and changes the machine; knows no service"},
