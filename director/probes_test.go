@@ -119,3 +119,25 @@ func TestARealServerOnThisHostHasNoNextHop(t *testing.T) {
 		}
 	}
 }
+
+func TestWhichProbesHaveAPath(t *testing.T) {
+	b := newBed(t)
+	b.replace(service(80, 1))
+	dr, nat, tun := target(1, lvs.MethodDR), target(1, lvs.MethodNAT), target(1, lvs.MethodTUN)
+	otherPort, here := nat, dr
+	otherPort.Server = netip.AddrPortFrom(realAddr(1), 8080)
+	here.Real = netip.AddrPortFrom(own, 80)
+	want := func(when string, has map[*health.Target]bool) {
+		t.Helper()
+		for tg, yes := range has {
+			if b.hasPath(tg) != yes {
+				t.Errorf("%s: %+v has a path: %v, want %v", when, tg, !yes, yes)
+			}
+		}
+	}
+	want("alone", map[*health.Target]bool{&dr: true, &nat: true, &tun: true, &otherPort: false, &here: false})
+	b.SetUnits([][]netip.Addr{{vip}})
+	want("as BACKUP", map[*health.Target]bool{&dr: true, &nat: false, &tun: true, &otherPort: false, &here: false})
+	b.SetHold(0, HoldAnswers)
+	want("as MASTER", map[*health.Target]bool{&nat: true})
+}
