@@ -49,6 +49,7 @@ type probeConn struct {
 	queue    waiter.Queue
 	network  string
 	failed   atomic.Bool // an ICMP error came
+	closed   atomic.Bool
 }
 
 func (c *probeConn) open(proto uint8) error {
@@ -105,6 +106,9 @@ func (c *probeConn) connect(ctx context.Context) error {
 
 // Close ends the connection in an orderly way; that goes on in the background.
 func (c *probeConn) Close() error {
+	if c.closed.Swap(true) {
+		return net.ErrClosed
+	}
 	c.ep.Close()
 	c.stack.reaper.add(c)
 	return nil
