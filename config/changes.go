@@ -18,7 +18,6 @@ type Change struct {
 
 // Diff returns what must happen to from to make it to, in to's order and what is removed last.
 func Diff(from, to State) []Change {
-	from, to = from.canonical(), to.canonical()
 	d := differ{from: careByKey(from.Care), to: careByKey(to.Care)}
 	old := byKey(from.Services)
 	for i := range to.Services {
@@ -99,6 +98,9 @@ func (d *differ) note(object, text string) {
 }
 
 func (d *differ) service(from, to *lvs.Service) {
+	if from != nil && sameService(from, to) && sameCare(to, d.from[to.Key], d.to[to.Key]) {
+		return
+	}
 	name := "service " + to.Key.Name()
 	d.of = name
 	if from == nil {
@@ -106,6 +108,8 @@ func (d *differ) service(from, to *lvs.Service) {
 		return
 	}
 	careFrom, careTo := d.from[to.Key], d.to[to.Key]
+	x, y := canonicalService(from), canonicalService(to)
+	from, to = &x, &y
 	d.values(name, serviceValues(from, careFrom, inherit{}), serviceValues(to, careTo, inherit{}))
 	old, kept := byAddress(from), byAddress(to)
 	for i := range slices.Backward(to.Destinations) {

@@ -98,6 +98,7 @@ type Config struct {
 	inherits []inherit // of the service with the same index
 	care     []Care    // of services in their order
 
+	texts     map[string]*parsed // services by their text; nil if the file is not in plain tables
 	metrics   Metrics
 	dashboard Dashboard
 	notifies  []Notify
@@ -129,6 +130,9 @@ type Options struct {
 	Interfaces func(name string) error
 	// CPUs is how many cores the machine has, numbered from 0. 0 skips the check.
 	CPUs int
+	// Previous is what the file said before: services whose text is the same are not read again. The result does
+	// not depend on it. May be nil.
+	Previous *Config
 	// Hostname is the default of node.name. Empty: "ulvs".
 	Hostname string
 }
@@ -137,6 +141,12 @@ type Options struct {
 // everything that is wrong, in the order of the lines; only a TOML syntax error
 // stands alone, because the text behind it means nothing yet.
 func Parse(name string, text []byte, opt Options) (*Config, error) {
+	if opt.Previous != nil {
+		p := &parser{file: name, opt: opt}
+		if c := p.again(string(text), opt.Previous); c != nil {
+			return c, nil
+		}
+	}
 	p := &parser{file: name, opt: opt}
 	var c *Config
 	if root := p.decode(text); root != nil {
@@ -145,6 +155,7 @@ func Parse(name string, text []byte, opt Options) (*Config, error) {
 	if len(p.problems) > 0 {
 		return nil, p.errors(text)
 	}
+	c.remember(string(text))
 	return c, nil
 }
 

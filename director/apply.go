@@ -109,6 +109,47 @@ func (n *Node) tellConfigured(d *difference, services []lvs.Service) {
 	n.opt.Configured(keys)
 }
 
+// announce shows workers the real servers that schedulers which they use already are about to learn of: a worker
+// must know a real server before it is picked. undo takes that back.
+func (n *Node) announce(built *lvs.Snapshot, services []*lvs.Service) (undo func()) {
+	var added []int
+	for _, svc := range services {
+		for k := range svc.Destinations {
+			id := svc.Destinations[k].ID
+			if old := n.built.Dest(id); old == nil || old.Removed {
+				added = append(added, int(id))
+			}
+		}
+	}
+	if len(added) == 0 {
+		return func() {}
+	}
+	last := n.snapshots.Load()
+	s := *last
+	s.Dests = resized(last.Dests, max(len(last.Dests), len(built.Destinations)))
+	n.setDests(&s, built, added)
+	n.steer = s.Reindex(last, nil, added).Replies || n.steer
+	n.store(&s, false)
+	return func() {
+		back := *last
+		n.store(&back, false)
+	}
+}
+
+// setDests puts destinations of built into a snapshot, with their next hops.
+func (n *Node) setDests(s *dataplane.Snapshot, built *lvs.Snapshot, ids []int) {
+	for _, id := range ids {
+		s.Dests[id] = dataplane.Dest{}
+		if d := built.Destinations[id]; d != nil {
+			s.Dests[id] = n.dest(d)
+		}
+	}
+	if len(n.hops.keys) != len(s.Hops) {
+		n.hops.extend(s, n.network)
+		n.steer = true
+	}
+}
+
 // fate is what becomes of the sessions of a real server that goes: what the kernel does about it when somebody
 // took it away with ipvsadm, else what the service wants.
 func (n *Node) fate(s *lvs.Service, _ *lvs.Destination) lvs.OnFailure {
@@ -126,13 +167,27 @@ func (n *Node) fate(s *lvs.Service, _ *lvs.Destination) lvs.OnFailure {
 func (n *Node) reschedule(built *lvs.Snapshot, d *difference, services []lvs.Service) error {
 	next := make(map[lvs.ServiceKey]*sched.Scheduler, len(d.changed))
 	var errs []error
-	for _, i := range d.changed {
-		s := built.Service(services[i].Key)
+	bring := func(s *lvs.Service) {
 		sc, err := n.nextScheduler(s)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("service %s: scheduler %s: %w", s.Key, s.Scheduler, err))
 		}
 		next[s.Key] = sc
+	}
+	var kept []*lvs.Service
+	for _, i := range d.changed {
+		if s := built.Service(services[i].Key); n.keepsScheduler(s) {
+			kept = append(kept, s)
+		} else {
+			bring(s)
+		}
+	}
+	if len(errs) > 0 {
+		return errors.Join(errs...) // no worker has seen any of them
+	}
+	undo := n.announce(built, kept)
+	for _, s := range kept {
+		bring(s)
 	}
 	if len(errs) == 0 {
 		maps.Copy(n.schedulers, next)
@@ -141,11 +196,10 @@ func (n *Node) reschedule(built *lvs.Snapshot, d *difference, services []lvs.Ser
 		}
 		return nil
 	}
-	for key := range next {
-		if sc := n.schedulers[key]; sc != nil {
-			errs = append(errs, sc.Update(n.built.Service(key).Destinations))
-		}
+	for _, s := range kept {
+		errs = append(errs, n.schedulers[s.Key].Update(n.built.Service(s.Key).Destinations))
 	}
+	undo()
 	return errors.Join(errs...)
 }
 
@@ -162,27 +216,26 @@ func (n *Node) publishChange(before *lvs.Snapshot) {
 		n.store(&s, false)
 		return
 	}
-	hops := len(n.hops.keys)
 	s.Services = resized(last.Services, len(n.built.Services))
 	for _, id := range services {
 		s.Services[id] = n.service(n.built.Services[id])
 	}
 	s.Dests = resized(last.Dests, len(n.built.Destinations))
-	for _, id := range dests {
-		s.Dests[id] = dataplane.Dest{}
-		if d := n.built.Destinations[id]; d != nil {
-			s.Dests[id] = n.dest(d)
-		}
-	}
+	n.setDests(&s, n.built, dests)
 	moved := s.Reindex(last, services, dests)
 	if moved.Services {
 		s.VIPs, s.Locals = n.vipSet(), n.network.Locals()
 		s.IndexAddresses()
 	}
-	if len(n.hops.keys) != hops {
-		n.hops.extend(&s, n.network)
-	}
-	n.store(&s, moved.Services || moved.Replies || len(n.hops.keys) != hops)
+	steer := moved.Services || moved.Replies || n.steer
+	n.steer = false
+	n.store(&s, steer)
+}
+
+// keepsScheduler reports whether workers use the scheduler already that s will have.
+func (n *Node) keepsScheduler(s *lvs.Service) bool {
+	old := n.schedulers[s.Key]
+	return old != nil && old.Name() == s.Scheduler && old.Flags() == s.SchedFlags
 }
 
 // changedAt returns where two lists of pointers differ.

@@ -13,7 +13,7 @@ import (
 // nextScheduler updates the service's scheduler, or binds a new one.
 func (n *Node) nextScheduler(s *lvs.Service) (*sched.Scheduler, error) {
 	old := n.schedulers[s.Key]
-	if old != nil && old.Name() == s.Scheduler && old.Flags() == s.SchedFlags {
+	if n.keepsScheduler(s) {
 		return old, old.Update(s.Destinations)
 	}
 	sc, err := sched.New(s.Scheduler, s.SchedFlags, sched.Options{})

@@ -75,6 +75,7 @@ type Node struct {
 	conditions map[lvs.ServiceKey]*serviceCondition // what is laid over services
 	dirty      map[lvs.ServiceKey]bool              // their conditions changed since the last snapshot
 	rising     bool                                 // slow starts are going on
+	steer      bool                                 // what is steered here is to be looked at with the next snapshot
 	draining   bool                                 // real servers are being drained
 	returns    uint64
 	lastAt     atomic.Int64        // where in services something was last looked for; readers move it, too

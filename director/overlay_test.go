@@ -4,14 +4,13 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
-	"os"
 	"reflect"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"ulvs/internal/testutil"
 	"ulvs/lvs"
 )
 
@@ -209,12 +208,7 @@ func TestLargeWeightsRiseWithoutAScale(t *testing.T) {
 
 // A snapshot that was made of the one before is the one that is assembled anew.
 func TestChangedSnapshotsAreLikeThoseAssembledAnew(t *testing.T) {
-	seed := uint64(time.Now().UnixNano())
-	if s, err := strconv.ParseUint(os.Getenv("ULVS_SEED"), 10, 64); err == nil {
-		seed = s
-	}
-	t.Logf("ULVS_SEED=%d", seed)
-	rnd := rand.New(rand.NewPCG(seed, 1))
+	rnd := testutil.Rand(t)
 	b := newBed(t)
 	for round := range 2000 {
 		b.randomChange(rnd)
@@ -231,7 +225,7 @@ func TestChangedSnapshotsAreLikeThoseAssembledAnew(t *testing.T) {
 					}
 				}
 			}
-			t.Fatalf("ULVS_SEED=%d round %d: the snapshots differ", seed, round)
+			t.Fatalf("round %d: the snapshots differ", round)
 		}
 	}
 }

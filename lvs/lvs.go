@@ -177,7 +177,8 @@ type Service struct {
 // Equal reports whether a and b say the same, order of destinations included.
 func (s *Service) Equal(b *Service) bool {
 	return s.Key == b.Key && s.ID == b.ID && s.Scheduler == b.Scheduler && s.SchedFlags == b.SchedFlags &&
-		s.Persistence == b.Persistence && s.PersistBits == b.PersistBits && s.OnePacket == b.OnePacket &&
+		s.Persistence == b.Persistence && s.PersistBits == b.PersistBits && s.PersistWild == b.PersistWild &&
+		s.OnePacket == b.OnePacket &&
 		s.Policy == b.Policy && s.Scale == b.Scale && sameDestinations(s.Destinations, b.Destinations)
 }
 

@@ -80,17 +80,20 @@ func (a *app) runFile(ctx context.Context, path string, log *slog.Logger) error 
 	reloads := make(chan struct{}, 1)
 	go runSignals(ctx, signals, signalActions{cancel: cancel, exit: os.Exit, log: log, reloads: reloads})
 	return a.run(ctx, runOptions{
-		Config: c, ConfigPath: path, Log: log, Version: version(), Load: loader(path), Reloads: reloads,
+		Config: c, ConfigPath: path, Log: log, Version: version(), Load: loader(path, c), Reloads: reloads,
 	})
 }
 
-// loader reads the file again, with the same checks.
-func loader(path string) func() (*config.Config, error) {
+// loader reads the file again, with the same checks: what is new in it since last.
+func loader(path string, last *config.Config) func() (*config.Config, error) {
 	return func() (*config.Config, error) {
-		c, err := config.Load(path, machine(false))
+		opt := machine(false)
+		opt.Previous = last
+		c, err := config.Load(path, opt)
 		if err != nil {
 			return nil, configFailure(err)
 		}
+		last = c
 		return c, nil
 	}
 }

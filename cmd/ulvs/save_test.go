@@ -33,7 +33,7 @@ func (f *filed) SetSetting(name string, value int) error   { return f.running.Se
 func (f *filed) Running() control.Running {
 	return control.Running{ConfigPath: f.path, Running: f.running, Loaded: f.loaded}
 }
-func (f *filed) load() (*config.Config, error) { return loader(f.path)() }
+func (f *filed) load() (*config.Config, error) { return loader(f.path, nil)() }
 
 func (f *filed) Saved() error {
 	c, err := f.load()
