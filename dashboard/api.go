@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
@@ -246,7 +247,39 @@ func (d *Dashboard) service(w http.ResponseWriter, r *http.Request) {
 	s := &now.services[i]
 	servers := slices.Clone(s.RealServers)
 	slices.SortStableFunc(servers, func(a, b control.RealServer) int { return a.Address.Compare(b.Address) })
-	answer(w, map[string]any{"service": summaryOf(s), "total": len(servers), "real_servers": cut(servers, p)})
+	shown := cut(servers, p)
+	answer(w, map[string]any{"service": summaryOf(s), "total": len(servers), "real_servers": shown,
+		"checks": d.checks(s.Name(), shown)})
+}
+
+// Check is one check of a real server.
+type Check struct {
+	RealServer string `json:"real_server"`
+	control.CheckHealth
+}
+
+// checks returns what is known of the checks of real servers.
+func (d *Dashboard) checks(service string, servers []control.RealServer) []Check {
+	list := []Check{}
+	teller, ok := d.opt.Backend.(control.HealthTeller)
+	if !ok {
+		return list
+	}
+	all := teller.Health()
+	i := slices.IndexFunc(all, func(h control.ServiceHealth) bool { return h.Service == service })
+	if i < 0 {
+		return list
+	}
+	known := map[netip.AddrPort][]control.CheckHealth{}
+	for _, r := range all[i].RealServers {
+		known[r.Address] = r.Checks
+	}
+	for k := range servers {
+		for _, c := range known[servers[k].Address] {
+			list = append(list, Check{servers[k].Address.String(), c})
+		}
+	}
+	return list
 }
 
 // sessions returns a page of those that a filter takes, in the table's order.

@@ -250,9 +250,10 @@ func checkService(t *testing.T, b *tab, f *fake) {
 	b.click(`tbody a[href$="192.0.2.10%3A80"]`)
 	b.sees("tcp 192.0.2.10:80", "10.0.0.23:80", "down",
 		"real server answers on its own address but not on the VIP: lo:0 missing?",
-		"Share of sessions", "33 %", "02:00:0a:00:00:21 eth1", "Active sessions")
-	if n := b.rows(); n != 4 {
-		t.Errorf("%d real servers", n)
+		"Share of sessions", "33 %", "02:00:0a:00:00:21 eth1", "Active sessions",
+		"Last answer", "ok: status 200", "3.1 ms", "3 of 30", "0 of 1")
+	if n := b.rows(); n != 8 {
+		t.Errorf("%d real servers and checks", n)
 	}
 	f.set(func(list []control.Service) { list[1].RealServers[0].State = control.StateDraining })
 	b.awaits("document.querySelector('tbody tr').innerText.includes('draining')")
@@ -373,7 +374,7 @@ func TestScreenshots(t *testing.T) {
 		{"overview", "#/", "dark", 1440, 960, "Needs attention"},
 		{"overview-light", "#/", "light", 1440, 960, "Needs attention"},
 		{"services", "#/services", "dark", 1440, 560, "1–7 of 7"},
-		{"service", "#/service/tcp%20192.0.2.10%3A443", "dark", 1440, 700, "10.0.0.26:443"},
+		{"service", "#/service/tcp%20192.0.2.10%3A443", "dark", 1440, 860, "10.0.0.26:443"},
 		{"sessions", "#/sessions", "light", 1440, 700, "ESTABLISHED"},
 		{"events", "#/events", "dark", 1440, 560, "quorum down"},
 		{"takeover", "#/takeover", "dark", 1440, 560, "VI_2"},

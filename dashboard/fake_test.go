@@ -90,6 +90,30 @@ func (f *fake) VRRP() control.VRRP {
 	return f.vrrp
 }
 
+func (f *fake) Health() []control.ServiceHealth {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	out, now := []control.ServiceHealth{}, f.now
+	end := f.now.Add(51 * 24 * time.Hour)
+	for i := range f.services[:2] {
+		s := &f.services[i]
+		h := control.ServiceHealth{Service: s.Name(), Quorum: true}
+		for k, r := range s.RealServers {
+			c := control.CheckHealth{Type: "https", Target: "https " + s.VIP.String() + " via path",
+				Up:    r.State != "down",
+				Since: f.started, Answers: 30612, Failures: uint64(3 * k), Last: "ok: status 200", LastAt: &now,
+				LatencySeconds: 0.0031 + 0.0004*float64(k), CertExpires: &end}
+			if !c.Up {
+				c.Since, c.Last, c.CertExpires = f.now.Add(-4*time.Minute), r.Reason, nil
+			}
+			h.RealServers = append(h.RealServers, control.ServerHealth{Address: r.Address, Up: c.Up,
+				Checks: []control.CheckHealth{c}})
+		}
+		out = append(out, h)
+	}
+	return out
+}
+
 // set changes the services, a while later.
 func (f *fake) set(fn func(list []control.Service)) {
 	f.mu.Lock()
@@ -187,8 +211,8 @@ func fakeServices() []control.Service {
 		s := control.Service{Protocol: protocol, VIP: ap(vip), Scheduler: scheduler, Flags: []string{}, State: "up"}
 		for i, r := range servers {
 			s.RealServers = append(s.RealServers, control.RealServer{Address: ap(r.address), Method: r.method,
-				Weight: r.weight,
-				State:  "up", NextHop: &control.NextHop{Address: ap(r.address).Addr(),
+				Weight: r.weight, ConfiguredWeight: max(r.weight, 1),
+				State: "up", NextHop: &control.NextHop{Address: ap(r.address).Addr(),
 					MAC:  fmt.Sprintf("02:00:0a:00:00:%02x", 33+i),
 					Port: "eth1", State: "resolved"}})
 		}

@@ -16,7 +16,7 @@ func (d *director) Health() []control.ServiceHealth {
 	for i := range status {
 		s := &status[i]
 		out := control.ServiceHealth{
-			Service: s.Key.String(), Quorum: s.Quorum, Needed: s.Needed, Live: s.Live, Suspended: s.Suspended,
+			Service: s.Key.Name(), Quorum: s.Quorum, Needed: s.Needed, Live: s.Live, Suspended: s.Suspended,
 		}
 		for k := range s.Servers {
 			out.RealServers = append(out.RealServers, serverHealth(&s.Servers[k]))

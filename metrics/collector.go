@@ -17,6 +17,14 @@ type Source interface {
 	Services() []control.Service
 }
 
+// healthSource and vrrpSource are what a Source may be besides.
+type (
+	healthSource interface {
+		Health() []control.ServiceHealth
+	}
+	vrrpSource interface{ VRRP() control.VRRP }
+)
+
 // Options make a Collector.
 type Options struct {
 	Source      Source
@@ -56,6 +64,12 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 		w.port(&st.Ports[i])
 	}
 	w.balancing(c.opt.Source.Services(), c.opt.RealServers())
+	if h, ok := c.opt.Source.(healthSource); ok {
+		w.health(h.Health(), c.opt.RealServers())
+	}
+	if v, ok := c.opt.Source.(vrrpSource); ok {
+		w.vrrp(v.VRRP())
+	}
 	w.journal(c.opt.Journal.Stats())
 	if c.opt.Notified != nil {
 		w.notifications(c.opt.Notified())

@@ -39,6 +39,10 @@ type families struct {
 
 	serverInfo, serverWeight, serverUp, serverOverloaded, serverHop, serverSessions *Family
 
+	quorum, checkUp, checkAnswers, checkFailures, checkLatency, certExpires *Family
+
+	vrrpState, vrrpPriority, vrrpRejected *Family
+
 	events, eventsLost, eventReaders *Family
 
 	notified, notifyRetries, notifyBacklog *Family
@@ -54,6 +58,8 @@ func newFamilies() *families {
 	f.dataplane()
 	f.machine()
 	f.balanced()
+	f.checked()
+	f.takenOver()
 	f.told()
 	return f
 }
@@ -176,6 +182,24 @@ func (f *families) traffic(prefix, whose string, labels ...string) traffic {
 		f.counter(prefix+"_in_bytes_total", "Bytes "+whose+" from clients, of IP packets.", labels...),
 		f.counter(prefix+"_out_bytes_total", "Bytes "+whose+" to clients, of IP packets; only NAT's.", labels...),
 	}
+}
+
+func (f *families) checked() {
+	f.quorum = f.gauge("service_quorum", "1 if a service that is checked has enough real servers.", "service")
+	labels := []string{"service", "real_server", "type"}
+	f.checkUp = f.gauge("check_up", "1 if the checks of a type say that a real server is up.", labels...)
+	f.checkAnswers = f.counter("check_answers_total", "Checks that came to an end, good or bad.", labels...)
+	f.checkFailures = f.counter("check_failures_total", "Checks that failed.", labels...)
+	f.checkLatency = f.gauge("check_latency_seconds", "How long the last check took; the longest of a type.", labels...)
+	f.certExpires = f.gauge("check_certificate_expiry_timestamp_seconds",
+		"When a real server's certificate expires, since 1970; the first of a type.", labels...)
+}
+
+func (f *families) takenOver() {
+	f.vrrpState = f.gauge("vrrp_state", "1 for the state that a VRRP instance is in, 0 for the others.",
+		"instance", "state")
+	f.vrrpPriority = f.gauge("vrrp_priority", "Priority of a VRRP instance, with what it tracks.", "instance")
+	f.vrrpRejected = f.counter("vrrp_rejected_adverts_total", "Adverts that were not taken, by reason.", "reason")
 }
 
 func (f *families) told() {

@@ -42,6 +42,22 @@ func (f fake) Status() control.Status {
 
 func (f fake) Services() []control.Service { return f.services }
 
+func (f fake) VRRP() control.VRRP {
+	return control.VRRP{Rejected: map[string]uint64{"ttl": 3}, Instances: []control.VRRPInstance{
+		{Name: "VI_1", State: "MASTER", Priority: 150, EffectivePriority: 140}}}
+}
+
+func (f fake) Health() []control.ServiceHealth {
+	end := time.Unix(1_800_000_000, 0)
+	soon := end.Add(-time.Hour)
+	return []control.ServiceHealth{{Service: "tcp 192.0.2.10:80", Quorum: true, RealServers: []control.ServerHealth{
+		{Address: netip.MustParseAddrPort("10.0.0.1:80"), Checks: []control.CheckHealth{
+			{Type: "tcp", Up: true, Answers: 5, LatencySeconds: 0.25},
+			{Type: "https", Up: true, Answers: 3, LatencySeconds: 0.5, CertExpires: &end},
+			{Type: "https", Answers: 4, Failures: 2, LatencySeconds: 0.125, CertExpires: &soon},
+		}}}}}
+}
+
 func someServices() []control.Service {
 	stats := control.Stats{Conns: 9, InPackets: 12, OutPackets: 3, InBytes: 1234, OutBytes: 120}
 	real := func(i byte, weight int32) control.RealServer {
@@ -115,6 +131,16 @@ func TestAScrapeSaysWhatTheDirectorSays(t *testing.T) {
 		`ulvs_real_server_next_hop_resolved{real_server="10.0.0.3:80",` + service + `} 0`,
 		`ulvs_real_server_sessions{` + server + `,state="persistent"} 1`,
 		`ulvs_real_server_connections_total{` + server + `} 9`,
+		`ulvs_service_quorum{` + service + `} 1`,
+		`ulvs_check_up{` + server + `,type="tcp"} 1`,
+		`ulvs_check_up{` + server + `,type="https"} 0`,
+		`ulvs_check_answers_total{` + server + `,type="https"} 7`,
+		`ulvs_check_latency_seconds{` + server + `,type="https"} 0.5`,
+		`ulvs_check_certificate_expiry_timestamp_seconds{` + server + `,type="https"} 1.7999964e+09`,
+		`ulvs_vrrp_state{instance="VI_1",state="MASTER"} 1`,
+		`ulvs_vrrp_state{instance="VI_1",state="BACKUP"} 0`,
+		`ulvs_vrrp_priority{instance="VI_1"} 140`,
+		`ulvs_vrrp_rejected_adverts_total{reason="ttl"} 3`,
 		`ulvs_events_total{kind="server_down"} 1`,
 		`ulvs_events_total{kind="server_up"} 0`,
 		`ulvs_notifications_total{notify="0",result="lost",target="/bin/n"} 2`,

@@ -1,6 +1,6 @@
 // The list of services, and one service with its real servers.
 
-import { ask, bits, facts, full, h, health, made, panel, pill, rate, short, stateLook, table, words } from "./lib.js";
+import { ask, bits, clock, day, facts, full, h, health, made, panel, pill, rate, short, stateLook, table, words } from "./lib.js";
 import { plot } from "./plot.js";
 
 const link = (name) => made(name, () => h("a", { class: "mono", href: `#/service/${encodeURIComponent(name)}` }, name));
@@ -81,7 +81,8 @@ export function service(context, [name]) {
     { title: "Real server", cls: "mono", cell: (r) => r.address },
     { title: "State", cell: (r) => made([r.state, r.overloaded, r.weight], () => serverLook(r)) },
     { title: "Method", cell: (r) => r.method.toUpperCase() + (r.tunnel ? ` ${r.tunnel}` : "") },
-    { title: "Weight", num: true, cell: (r) => String(r.weight) },
+    { title: "Weight", num: true, help: "as schedulers see it, of what is configured",
+      cell: (r) => (r.weight === r.configured_weight ? String(r.weight) : `${r.weight} of ${r.configured_weight}`) },
     { title: "Active", num: true, cell: (r) => full(r.active) },
     { title: "Inactive", num: true, cell: (r) => full(r.inactive) },
     { title: "Persistent", num: true, cell: (r) => full(r.persistent) },
@@ -92,17 +93,31 @@ export function service(context, [name]) {
     { title: "Next hop", cell: (r) => made(JSON.stringify(r.next_hop || 0), () => hop(r.next_hop)) },
     { title: "Reason", cls: "wide", cell: (r) => r.reason || "" },
   ], (r) => r.address, "Real servers");
+  const checks = table([
+    { title: "Check of", cls: "mono", cell: (c) => c.real_server },
+    { title: "Type", cell: (c) => c.type },
+    { title: "State", cell: (c) => made(c.up, () => pill(c.up ? "up" : "down")) },
+    { title: "Since", cls: "mono", cell: (c) => `${day(c.since)} ${clock(c.since)}` },
+    { title: "Last answer", cls: "wide", cell: (c) => c.last || "none yet" },
+    { title: "Took", num: true, cell: (c) => (c.last_at ? `${(c.latency_seconds * 1000).toFixed(1)} ms` : "–") },
+    { title: "Failed", num: true, cell: (c) => `${full(c.failures)} of ${full(c.answers)}` },
+    { title: "Certificate ends", cell: (c) => (c.certificate_expires ? day(c.certificate_expires) : "–") },
+    { title: "Target", cls: "mono", cell: (c) => c.target },
+  ], (c) => `${c.real_server} ${c.type} ${c.target} ${c.index}`, "Checks");
+  const watched = h("section", { class: "panel", "aria-label": "Checks", hidden: true }, checks.element);
   const foot = pager(step, (by) => { offset = Math.max(0, offset + by); update(); });
   const element = h("div", { class: "stack" },
     h("div", { class: "head" }, h("a", { href: "#/services", class: "dim" }, "Services"), h("span", { class: "dim", "aria-hidden": "true" }, "/"), title, state, sub),
     h("section", { class: "panel", "aria-label": "Real servers" }, servers.element, foot.element),
-    h("div", { class: "grid four" }, ...plots.map((p) => p.element)), panel("Since the start, or ipvsadm -Z", totals.element));
+    watched, h("div", { class: "grid four" }, ...plots.map((p) => p.element)), panel("Since the start, or ipvsadm -Z", totals.element));
   const update = async () => {
     const [got, history] = await Promise.all([ask("service", { name, offset, limit: step }), ask("history", { service: name })]);
     const s = got.service, all = s.active + s.inactive || 1;
     state.replaceChildren(look(s));
     sub.textContent = how(s);
     servers.update(got.real_servers.map((r) => ({ ...r, share: (r.active + r.inactive) / all })));
+    checks.update(got.checks.map((c, index) => ({ ...c, index })));
+    watched.hidden = !got.checks.length;
     const to = offset + got.real_servers.length;
     foot.element.hidden = got.total <= step;
     foot.update(`${offset + 1}–${to} of ${full(got.total)}`, offset, to < got.total);

@@ -1,0 +1,68 @@
+package metrics
+
+import (
+	"maps"
+	"slices"
+
+	"ulvs/control"
+)
+
+// vrrpStates are all that an instance can be in: each has a series, so that a change is seen as one.
+var vrrpStates = []string{"INIT", "BACKUP", "MASTER", "FAULT", "STOP"}
+
+// health emits services that are checked, and the checks of the first ones until limit real servers are used up.
+func (w *writer) health(list []control.ServiceHealth, limit int) {
+	for i := range list {
+		s := &list[i]
+		w.flag(w.quorum, s.Quorum, s.Service)
+		if len(s.RealServers) > limit {
+			continue
+		}
+		limit -= len(s.RealServers)
+		for k := range s.RealServers {
+			w.checks(&s.RealServers[k], s.Service)
+		}
+	}
+}
+
+// checks emits the checks of a real server, those of one type together: nothing but order tells them apart.
+func (w *writer) checks(r *control.ServerHealth, service string) {
+	byType := map[string][]control.CheckHealth{}
+	for _, c := range r.Checks {
+		byType[c.Type] = append(byType[c.Type], c)
+	}
+	for _, kind := range slices.Sorted(maps.Keys(byType)) {
+		labels := []string{service, r.Address.String(), kind}
+		up, answers, failures, latency := true, uint64(0), uint64(0), 0.0
+		first := int64(0)
+		for _, c := range byType[kind] {
+			up = up && c.Up
+			answers += c.Answers
+			failures += c.Failures
+			latency = max(latency, c.LatencySeconds)
+			if c.CertExpires != nil && (first == 0 || c.CertExpires.Unix() < first) {
+				first = c.CertExpires.Unix()
+			}
+		}
+		w.flag(w.checkUp, up, labels...)
+		w.count(w.checkAnswers, answers, labels...)
+		w.count(w.checkFailures, failures, labels...)
+		w.put(w.checkLatency, latency, labels...)
+		if first != 0 {
+			w.put(w.certExpires, float64(first), labels...)
+		}
+	}
+}
+
+func (w *writer) vrrp(v control.VRRP) {
+	for i := range v.Instances {
+		in := &v.Instances[i]
+		for _, state := range vrrpStates {
+			w.flag(w.vrrpState, in.State == state, in.Name, state)
+		}
+		w.put(w.vrrpPriority, float64(in.EffectivePriority), in.Name)
+	}
+	for reason, n := range v.Rejected {
+		w.count(w.vrrpRejected, n, reason)
+	}
+}
