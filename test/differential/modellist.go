@@ -220,25 +220,30 @@ func (m *model) listRules() string {
 // listSessions is -Lc. Its order means nothing: lines are compared sorted.
 func (m *model) listSessions() string {
 	rows := []string{}
-	row := func(proto byte, expires int64, state string, ends ...netip.AddrPort) {
-		left := (expires - m.now) / ticks
-		rows = append(rows, fmt.Sprintf("%-3s %02d:%02d  %-11s %-18s %-18s %s\n",
-			protoName(proto), left/60, left%60, state, ends[0], ends[1], ends[2]))
-	}
 	for _, s := range m.sessions {
-		row(s.proto, s.seen+s.timeout, s.state, s.client, s.vip, s.to)
+		rows = append(rows, m.row(s.flow, s.state, s.to, s.seen+s.timeout))
 	}
 	for _, t := range m.allTemplates() {
-		state, vip, to := "NONE", t.vip, t.to
-		if t.assured {
-			state = "ASSURED"
-		}
-		if slices.Contains(m.dead, t) {
-			vip, to = netip.AddrPortFrom(vip.Addr(), 0xffff), netip.AddrPortFrom(to.Addr(), 0xffff)
-		}
-		row(t.proto, t.seen+t.timeout, state, t.client, vip, to)
+		rows = append(rows, m.templateRow(t))
 	}
 	slices.Sort(rows)
 	return "IPVS connection entries\npro expire state       source             virtual            destination\n" +
 		strings.Join(rows, "")
+}
+
+func (m *model) row(f flow, state string, to netip.AddrPort, expires int64) string {
+	left := (expires - m.now) / ticks
+	return fmt.Sprintf("%-3s %02d:%02d  %-11s %-18s %-18s %s\n",
+		protoName(f.proto), left/60, left%60, state, f.client, f.vip, to)
+}
+
+func (m *model) templateRow(t *template) string {
+	state, f, to := "NONE", t.flow, t.to
+	if t.assured {
+		state = "ASSURED"
+	}
+	if slices.Contains(m.dead, t) {
+		f.vip, to = netip.AddrPortFrom(f.vip.Addr(), 0xffff), netip.AddrPortFrom(to.Addr(), 0xffff)
+	}
+	return m.row(f, state, to, t.seen+t.timeout)
 }

@@ -262,8 +262,8 @@ func (m *model) due() int64 {
 }
 
 // expire ends what is over at the present. Of a template that is over at the same moment as its last session,
-// only the kernel's timers know which comes first: lives is asked whether it was renewed.
-func (m *model) expire(lives func(*template) bool) {
+// only the kernel's timers know which comes first: listed is asked how many rows like a renewed one's there are.
+func (m *model) expire(listed func(row string) int) {
 	held := map[*template]bool{}
 	for _, s := range m.sessions {
 		if s.seen+s.timeout <= m.now {
@@ -271,16 +271,38 @@ func (m *model) expire(lives func(*template) bool) {
 			m.unbind(s)
 		}
 	}
+	var open []*template
 	for _, t := range m.allTemplates() {
 		switch {
 		case t.seen+t.timeout > m.now:
-		case t.n > 0 || held[t] && lives(t):
-			t.seen, t.timeout = m.now, 60*ticks
-			m.fault.renew(t)
+		case t.n > 0:
+			m.renew(t)
+		case held[t]:
+			open = append(open, t)
 		default:
 			m.drop(t)
 		}
 	}
+	for _, t := range open {
+		was := *t
+		m.renew(t)
+		row, same := m.templateRow(t), 0
+		for _, o := range m.allTemplates() {
+			if o.seen+o.timeout > m.now && m.templateRow(o) == row {
+				same++
+			}
+		}
+		if listed(row) < same {
+			*t = was
+			m.drop(t)
+		}
+	}
+}
+
+// renew gives a template another minute, for the sake of its sessions.
+func (m *model) renew(t *template) {
+	t.seen, t.timeout = m.now, 60*ticks
+	m.fault.renew(t)
 }
 
 // tickRates is the two-second timer: the estimators', and once a minute the trash's.

@@ -129,17 +129,19 @@ func (w *world) jump(to time.Duration) {
 	}
 	if now := int64(to / tick); now != w.model.now {
 		w.model.now = now
-		w.model.expire(w.lives)
+		w.model.expire(w.listed)
 	}
 }
 
-// lives asks the director whether a template was renewed.
-func (w *world) lives(t *template) bool {
+// listed counts the director's sessions and templates that are listed so.
+func (w *world) listed(row string) (n int) {
 	text, _ := w.director.Command([]string{"-Lcn"}, "")
-	return slices.ContainsFunc(strings.Split(text, "\n"), func(line string) bool {
-		f := strings.Fields(line)
-		return len(f) == 6 && f[0] == protoName(t.proto) && f[1] == "01:00" && f[3] == t.client.String()
-	})
+	for _, line := range strings.SplitAfter(text, "\n") {
+		if line == row {
+			n++
+		}
+	}
+	return n
 }
 
 func (w *world) wait(d time.Duration) {
