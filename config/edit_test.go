@@ -1,8 +1,11 @@
 package config
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
+
+	"ulvs/lvs"
 )
 
 func edits(t *testing.T, s State, list ...Edit) State {
@@ -95,4 +98,37 @@ func TestEditsAreRefusedWithTheFilesWords(t *testing.T) {
 	if _, err := ApplyEdits(s, make([]Edit, MaxEdits+1)); err == nil {
 		t.Error("too many edits were taken")
 	}
+}
+
+func FuzzApplyEdits(f *testing.F) {
+	for _, text := range []string{
+		`[{"op":"set_server","service":"192.0.2.10:80","server":"10.0.0.2","keys":{"weight":3,"check":null}}]`,
+		`[{"op":"add_service","keys":{"mark":7,"real_server":[{"address":"10.0.0.1"}]}},` +
+			`{"op":"remove_service","service":"fwm 7"}]`,
+		`[{"op":"remove_server","service":"192.0.2.10:80","server":"10.0.0.1"},` +
+			`{"op":"add_server","service":"192.0.2.10:80","keys":{"address":"10.0.0.1","checks":[{"type":"http"}]}}]`,
+		`[{"op":"set_service","service":"192.0.2.10:80","keys":{"real_server":1}}]`,
+	} {
+		f.Add([]byte(text))
+	}
+	c, err := Parse("f", []byte(watched), Options{})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		var list []Edit
+		if json.Unmarshal(text, &list) != nil {
+			return
+		}
+		next, err := ApplyEdits(c.State(), list)
+		if err != nil && !next.Equal(c.State()) {
+			t.Fatalf("refused with %v, and changed", err)
+		}
+		if _, err := lvs.Build(nil, next.Services); err != nil {
+			t.Fatalf("taken, but it does not build: %v", err)
+		}
+		if again, _ := Parse("f", []byte(watched), Options{}); !again.State().Equal(c.State()) {
+			t.Fatal("the state before was changed")
+		}
+	})
 }
