@@ -99,8 +99,17 @@ func (c *Client) call(ctx context.Context, path string, query url.Values, v any)
 
 // get returns the body of a good answer; the caller closes it.
 func (c *Client) get(ctx context.Context, path string, query url.Values) (io.ReadCloser, error) {
+	resp, err := c.response(ctx, http.MethodGet, path, query)
+	if err != nil {
+		return nil, err
+	}
+	return resp.Body, nil
+}
+
+// response returns a good answer; the caller closes its body.
+func (c *Client) response(ctx context.Context, method, path string, query url.Values) (*http.Response, error) {
 	target := url.URL{Scheme: "http", Host: "ulvs", Path: path, RawQuery: query.Encode()}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target.String(), nil)
+	req, err := http.NewRequestWithContext(ctx, method, target.String(), nil)
 	if err != nil {
 		return nil, fmt.Errorf("ask %s: %w", c.path, err)
 	}
@@ -109,7 +118,7 @@ func (c *Client) get(ctx context.Context, path string, query url.Values) (io.Rea
 		return nil, c.explain(err)
 	}
 	if resp.StatusCode == http.StatusOK {
-		return resp.Body, nil
+		return resp, nil
 	}
 	defer resp.Body.Close()
 	return nil, c.refusal(resp)

@@ -75,13 +75,18 @@ func (s *Server) withEditor(h editorHandler) http.HandlerFunc {
 // asRoot lets only root and the daemon's own user change anything; the socket's group may look.
 func (s *Server) asRoot(h editorHandler) http.HandlerFunc {
 	return s.withEditor(func(w http.ResponseWriter, r *http.Request, e Editor) {
-		uid, ok := r.Context().Value(peerKey{}).(uint32)
-		if ok && (uid == 0 || uid == uint32(os.Geteuid())) {
+		if fromRoot(r) {
 			h(w, r, e)
 			return
 		}
 		s.refuseErrno(w, http.StatusForbidden, errors.New("only root may change a director"), syscall.EPERM)
 	})
+}
+
+// fromRoot tells whether root, or the daemon's own user, asks.
+func fromRoot(r *http.Request) bool {
+	uid, ok := r.Context().Value(peerKey{}).(uint32)
+	return ok && (uid == 0 || uid == uint32(os.Geteuid()))
 }
 
 // peerKey is the context's key for the user at the other end of the socket.

@@ -187,6 +187,9 @@ func (w *Worker) sendPieces() {
 	if w.nPieces == 0 {
 		return
 	}
+	if w.tap != nil {
+		w.tapPieces()
+	}
 	sent := w.queue.Send(w.pieces[:w.nPieces])
 	w.stats.txFull += uint64(w.nPieces - sent)
 	w.nPieces = 0

@@ -27,6 +27,7 @@ type Options struct {
 	Gathering *Reassembly               // of fragments, shared by all workers; nil: they are dropped
 	Stack     *StackLink                // to the stack of our own; nil: there is none
 	Drops     *PacketDrops              // drop_packet, shared by all workers; nil: the worker's own
+	Taps      *atomic.Pointer[Tap]      // the capture that runs, shared by all workers; nil: there are none
 	Notices   chan<- Notice             // to the director, never waited for; nil: nobody listens
 	// Destinations is how many ids destinations and services ever have, so that a test's worker is made quickly;
 	// 0: all that lvs allows.
@@ -50,9 +51,11 @@ type Worker struct {
 	entries entryDrops
 	idle    idleState
 	log     *conntrack.Log // nil without [sync]
+	taps    *atomic.Pointer[Tap]
 
 	// valid during a batch
 	snap     *Snapshot
+	tap      *Tap // nil: nobody captures
 	now      conntrack.Tick
 	clock    time.Duration // now, finer where Run knows
 	verdicts [BatchSize]Verdict
@@ -79,9 +82,11 @@ type Worker struct {
 	edges        [maxEdges]uint16
 	nEdges       int
 	stack        *StackLink
-	handed       bool   // the stack has something to read since it was last told
-	ownBatch     bool   // the batch at hand is the stack's
-	atLimit      uint16 // largest fragment of it: what it is cut to again
+	handed       bool                 // the stack has something to read since it was last told
+	ownBatch     bool                 // the batch at hand is the stack's
+	atLimit      uint16               // largest fragment of it: what it is cut to again
+	tapped       [BatchSize]*TapFrame // of the batch's frames, as they arrived; valid below nTapped
+	nTapped      int
 }
 
 // family is a batch's flows of one address family, kept together so that their
@@ -104,7 +109,10 @@ func NewWorker(o Options) *Worker {
 	w := &Worker{
 		id: o.ID, workers: max(o.Workers, 1), queue: o.Queue, table: o.Table, conns: o.Table.Worker(o.ID),
 		source: o.Snapshots, notices: o.Notices, gathering: o.Gathering, stack: o.Stack, random: o.Seed | 1,
-		log: o.Log,
+		log: o.Log, taps: o.Taps,
+	}
+	if w.taps == nil {
+		w.taps = new(atomic.Pointer[Tap])
 	}
 	if w.drops = o.Drops; w.drops == nil {
 		w.drops = new(PacketDrops)
@@ -147,6 +155,7 @@ func (w *Worker) begin(now conntrack.Tick) {
 	if TickOf(w.clock) != now {
 		w.clock = now.Duration()
 	}
+	w.tap = w.taps.Load()
 	if snap := w.source.Load(); snap != w.snap {
 		before := w.snap
 		w.snap = snap
@@ -173,6 +182,9 @@ func (w *Worker) expireOrphans() {
 // batch decides and rewrites stage by stage, so that the cache misses of different
 // frames overlap (conntab.md: worth three to four times at a million flows).
 func (w *Worker) batch(frames []packet.Frame) {
+	if w.tap != nil {
+		w.tapReceived(frames)
+	}
 	w.parse(frames)
 	if v := &w.v4; v.n > 0 {
 		w.conns.Find(v.parsed[:v.n], v.refs[:v.n])
@@ -266,12 +278,16 @@ func (w *Worker) dispose(frames []packet.Frame) {
 			continue
 		case v == hold:
 			v = DropNeighbour
+			w.verdicts[i] = v
 			fallthrough
 		default:
 			w.free[w.nFree] = frames[i]
 			w.nFree++
 		}
 		w.stats.verdicts[v]++
+	}
+	if w.tap != nil {
+		w.tapVerdicts(frames)
 	}
 	w.sendPieces()
 	if w.nTx > 0 {
@@ -319,6 +335,9 @@ func (w *Worker) retry(changed, own bool) {
 			keep++
 		case h.until <= w.now:
 			w.stats.verdicts[DropNeighbour]++
+			if w.tap != nil {
+				w.tapLate(&h.frame)
+			}
 			w.free[late] = h.frame
 			late++
 		case changed:

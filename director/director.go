@@ -74,6 +74,7 @@ type director struct {
 	expire    chan struct{} // sessions of failed real servers are to end
 	reloading sync.Mutex    // one reload at a time
 	drops     dataplane.PacketDrops
+	captures  captures
 
 	ioMu    sync.RWMutex // guards what follows: the loop writes, the control socket reads
 	network *kernelNetwork

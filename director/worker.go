@@ -80,6 +80,7 @@ func (d *director) makeWorkers(n int) {
 		w := &worker{id: id, cpu: -1, dp: dataplane.NewWorker(dataplane.Options{
 			ID: id, Workers: n, Table: d.table, Snapshots: d.Snapshots(), Notices: d.notices, Stack: d.stack.Link(id),
 			Gathering: d.gathering, Drops: &d.drops, Seed: rand.Uint64(), Log: d.replication.log(id),
+			Taps: &d.captures.tap,
 		})}
 		if id < len(cpus) {
 			w.cpu = cpus[id]

@@ -99,6 +99,7 @@ func (a *app) commands() []*cobra.Command {
 		a.reloadCommand(),
 		a.saveCommand(),
 		a.configCommand(),
+		a.captureCommand(),
 		lab.Command(),
 		a.versionCommand(),
 	}
