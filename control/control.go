@@ -23,6 +23,7 @@
 //	POST /v1/drain, POST /v1/enable   a DrainRequest; the answer is a list of Drains
 //	GET /v1/vrrp
 //	POST /v1/vrrp/release             a ReleaseRequest
+//	GET /v1/trace?flow=&port=         a Trace
 //	GET /v1/capture?filter=&service=&drops=&count=&snaplen=&seconds=   pcapng, its counts as trailers
 //	DELETE /v1/capture                ends the one that runs
 //	GET /metrics                      Prometheus' text format

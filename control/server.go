@@ -78,6 +78,7 @@ func (s *Server) Handler() http.Handler {
 	s.routeEvents(mux)
 	s.routeMetrics(mux)
 	s.routeCapture(mux)
+	s.routeTrace(mux)
 	s.routeVRRP(mux)
 	s.routeSync(mux)
 	s.routeHealth(mux)
@@ -168,8 +169,8 @@ func (s *Server) unknownPath(w http.ResponseWriter, r *http.Request) {
 	s.refuse(w, http.StatusNotFound,
 		fmt.Errorf("nothing at %.100q; there is /v1/status, /v1/services, /v1/conns, /v1/ipvs/listing, "+
 			"/v1/ipvs/conns, /v1/ipvs/edit, /v1/settings, /v1/reload, /v1/running, /v1/saved, /v1/drain, "+
-			"/v1/drains, /v1/enable, /v1/edit, /v1/events, /v1/vrrp, /v1/vrrp/release, /v1/sync, /v1/capture "+
-			"and /metrics", r.URL.Path))
+			"/v1/drains, /v1/enable, /v1/edit, /v1/events, /v1/vrrp, /v1/vrrp/release, /v1/sync, /v1/capture, "+
+			"/v1/trace and /metrics", r.URL.Path))
 }
 
 // failure is the JSON of every answer that is not 200.

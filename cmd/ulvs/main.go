@@ -100,6 +100,7 @@ func (a *app) commands() []*cobra.Command {
 		a.saveCommand(),
 		a.configCommand(),
 		a.captureCommand(),
+		a.traceCommand(),
 		lab.Command(),
 		a.versionCommand(),
 	}
