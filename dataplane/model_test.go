@@ -181,14 +181,10 @@ func (m *model) template(f mFlow) *mTemplate {
 	return m.templates[m.templateKey(f)]
 }
 
-// discard takes a template out of the way, as long as sessions hang on it.
+// discard takes a template out of the way until its time is over.
 func (m *model) discard(f mFlow, t *mTemplate) {
 	delete(m.templates, m.templateKey(f))
-	if t.sessions > 0 {
-		m.discarded[t] = m.templateKey(f)
-		return
-	}
-	m.service(f).dests[t.dest].persist--
+	m.discarded[t] = m.templateKey(f)
 }
 
 // forwarded records that a client's packet went to dest.
