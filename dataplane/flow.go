@@ -50,6 +50,9 @@ func (w *Worker) replace(f *packet.Frame, p *packet.Parsed, ref conntrack.Ref, e
 	mine := w.conns.Delete(ref.Conn())
 	v := w.miss(f, p)
 	if mine {
+		if v == TxICMPError && methodOf(e.Flags()) != lvs.MethodNAT {
+			w.countReply(e.Dest(), f.Len-p.L3Off) // it is still there when the error passes
+		}
 		w.Gone(ref, e)
 	}
 	return v

@@ -255,6 +255,14 @@ func (m *model) remove(f mFlow, s *mSession) {
 	delete(m.sessions, f)
 }
 
+// answered counts an error as the answer of the session that the packet would have replaced.
+func (m *model) answered(f mFlow, v Verdict) {
+	s := m.leaving
+	if s != nil && v == TxICMPError && m.service(f).method != lvs.MethodNAT && m.destOf(f, s).configured {
+		m.total.OutPackets++
+	}
+}
+
 // left ends the session that the last request replaced.
 func (m *model) left(f mFlow) {
 	if m.leaving != nil {

@@ -134,6 +134,7 @@ func (w *world) clientPacket() {
 	}
 	dest := w.reached(verdict, f, got)
 	if !dest.IsValid() {
+		w.m.answered(f, verdict)
 		return
 	}
 	d := w.m.service(f).dests[dest]

@@ -164,6 +164,9 @@ func (d *datagram) put(f *packet.Frame, p *packet.Parsed) bool {
 	b := f.Bytes()
 	start, more := fragmentPayload(b, p)
 	part := b[start : int(p.L3Off)+int(p.TotalLen)]
+	if more {
+		part = part[:len(part)&^7] // as ip_frag_queue does
+	}
 	off, last := int(p.FragOff), int(p.FragOff)+len(part)
 	if last > reassemblyMax || len(part) == 0 {
 		return false

@@ -16,7 +16,7 @@ func (n *Node) nextScheduler(s *lvs.Service) (*sched.Scheduler, error) {
 	if n.keepsScheduler(s) {
 		return old, old.Update(s.Destinations)
 	}
-	sc, err := sched.New(s.Scheduler, s.SchedFlags, sched.Options{})
+	sc, err := sched.New(s.Scheduler, s.SchedFlags, sched.Options{IPv4: s.Key.Addr.Is4()})
 	if err != nil {
 		return nil, err
 	}

@@ -163,7 +163,7 @@ func (o *oracle) badFragment(head, n int) bool {
 	if o.src.Is4() {
 		end += head
 	}
-	return n == 0 || end > 65535 || o.more && n%8 != 0
+	return n == 0 || end > 65535 || o.src.Is6() && o.more && n%8 != 0
 }
 
 func (o *oracle) ipv6(b []byte) Error {

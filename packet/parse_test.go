@@ -135,7 +135,7 @@ func fragmentCases() []parseCase {
 		{"a tiny first fragment is of no flow yet", firstTCP.payload(long[:16]...).frag(0, true).frame(),
 			ErrNone, KindOther, FlagFragment},
 		{"a fragment that ends past 65535", udp4().frag(65528, false).frame(), ErrFragmentBad, 0, 0},
-		{"a fragment that is not whole 8s", udp4().frag(0, true).frame(), ErrFragmentBad, 0, 0},
+		{"an IPv6 fragment that is not whole 8s", udp6().payload(1, 2, 3).frag6(0, true).frame(), ErrFragmentBad, 0, 0},
 		{"an empty fragment", udp4().payload().frag(1480, true).frame(), ErrFragmentBad, 0, 0},
 		{"the rest of a TCP header", tcp4().frag(8, false).frame(), ErrNone, KindOther, FlagFragment | FlagLaterFrag},
 	}

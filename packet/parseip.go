@@ -147,15 +147,16 @@ func setFragment(p *Parsed, off uint16, id uint32) {
 	}
 }
 
-// badFragment reports a fragment of n payload bytes that no honest sender makes:
-// it ends beyond what a packet can hold, or it is empty, or more follow and it is
-// not whole 8-byte units. One that splits the L4 header (RFC 1858) is none: the
-// datagram is put together before anybody looks into it.
+// badFragment reports a fragment of n payload bytes that no honest sender makes: it
+// ends beyond what a packet can hold, or it is empty, or it is IPv6, more follow and it
+// is not whole 8-byte units; of IPv4's the kernel takes the whole ones. One that splits
+// the L4 header (RFC 1858) is none: the datagram is put together before anybody looks
+// into it.
 func badFragment(p *Parsed, n int, more bool) bool {
 	if n == 0 || int(p.FragOff)+int(p.TotalLen) > 0xffff && !p.V6() || int(p.FragOff)+n > 0xffff {
 		return true
 	}
-	return more && n%8 != 0
+	return p.V6() && more && n%8 != 0
 }
 
 // minL4 returns the bytes of L4 header that p's protocol must have; 0 for protocols

@@ -1,6 +1,7 @@
 package sched
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math/bits"
 	"net/netip"
@@ -15,6 +16,7 @@ type mh struct {
 	hashed
 	flags lvs.SchedFlags
 	index int     // see Options.TableIndex
+	v4    bool    // see Options.IPv4
 	last  []int32 // by position in the list: the latest weight that was not 0; control path only
 }
 
@@ -29,7 +31,7 @@ const (
 var mhSlots = [...]uint32{251, 509, 1021, 2039, 4093, 8191, 16381, 32749, 65521, 131071}
 
 func newMH(flags lvs.SchedFlags, opt Options) policy {
-	h := &mh{flags: flags, index: opt.TableIndex}
+	h := &mh{flags: flags, index: opt.TableIndex, v4: opt.IPv4}
 	h.set(nil, nil)
 	return h
 }
@@ -96,7 +98,11 @@ func (h *mh) permutations(addrs []netip.AddrPort, last []int32) []permutation {
 	size := mhSlots[h.index-minTableIndex]
 	shift := max(0, bits.Len32(uint32(all.max/all.gcd))-h.index/2)
 	for i, a := range addrs {
-		v := foldAddr(a.Addr()) + uint32(a.Port())
+		v := foldAddr(a.Addr())
+		if b := a.Addr().As16(); h.v4 && a.Addr().Is6() {
+			v = binary.BigEndian.Uint32(b[:])
+		}
+		v += uint32(a.Port())
 		out[i] = permutation{at: sipHash13(v, mhKey1) % size, skip: sipHash13(v, mhKey2)%(size-1) + 1}
 		if last[i] != 0 {
 			out[i].turns = max(1, last[i]/all.gcd>>shift)

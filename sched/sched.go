@@ -50,6 +50,9 @@ type Options struct {
 	// TableIndex sets mh's table size (kernel option IP_VS_MH_TAB_INDEX), 8 to
 	// 17. 0: 12, that is 4093 slots.
 	TableIndex int
+	// IPv4 says that the service's VIP is IPv4: of an IPv6 real server in a tunnel
+	// mh then hashes the first 32 bits only, as ip_vs_mh.c does.
+	IPv4 bool
 }
 
 // New makes the scheduler of that name without destinations: until Update it
