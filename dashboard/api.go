@@ -362,8 +362,21 @@ func (d *Dashboard) plots(w http.ResponseWriter, r *http.Request) {
 	answer(w, out)
 }
 
-// takeover says what the director knows of VRRP.
-func (d *Dashboard) takeover(w http.ResponseWriter, _ *http.Request) { answer(w, d.vrrp()) }
+// Takeover is what the director knows of other directors.
+type Takeover struct {
+	control.VRRP
+	Sync *control.Sync `json:"sync"` // nil: sessions are not replicated
+}
+
+func (d *Dashboard) takeover(w http.ResponseWriter, _ *http.Request) {
+	out := Takeover{VRRP: d.vrrp()}
+	if r, ok := d.opt.Backend.(control.Replicator); ok {
+		if v, on := r.Sync(); on {
+			out.Sync = &v
+		}
+	}
+	answer(w, out)
+}
 
 // vrrp returns the instances; none without any.
 func (d *Dashboard) vrrp() (v control.VRRP) {

@@ -279,6 +279,8 @@ func checkSessions(t *testing.T, b *tab, _ *fake) {
 func checkTakeover(t *testing.T, b *tab, f *fake) {
 	b.click(`.tabs a[data-page="takeover"]`)
 	b.sees("VI_1", "MASTER", "VI_2", "BACKUP", "80 of 100", "192.0.2.10, 192.0.2.11", "lvs1, term 4", "in 42s",
+		"may take over", "lvs2", "in sync", "3 ms", "100.0 %", "13.4k", "missing: 10.9.0.3",
+
 		"other_vrid",
 		"a higher priority was heard")
 	f.mu.Lock()

@@ -90,6 +90,14 @@ func (f *fake) VRRP() control.VRRP {
 	return f.vrrp
 }
 
+func (f *fake) Sync() (control.Sync, bool) {
+	return control.Sync{Name: "lvs1", Address: "10.9.0.1:7946", Secure: true, Ready: true, Sessions: 158_211,
+		Peers: []control.SyncPeer{{Name: "lvs2", Address: "10.9.0.2:7946", State: "in sync", LagMS: 3.2,
+			Sessions: 158_190,
+			Coverage: 100, MatchedSeconds: 4, Repaired: 12, Received: 91_822_110, Rate: 13_400}},
+		Missing: []string{"10.9.0.3"}}, true
+}
+
 func (f *fake) Health() []control.ServiceHealth {
 	f.mu.Lock()
 	defer f.mu.Unlock()

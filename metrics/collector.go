@@ -70,6 +70,11 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	if v, ok := c.opt.Source.(vrrpSource); ok {
 		w.vrrp(v.VRRP())
 	}
+	if r, ok := c.opt.Source.(control.Replicator); ok {
+		if s, on := r.Sync(); on {
+			w.sync(&s)
+		}
+	}
 	w.journal(c.opt.Journal.Stats())
 	if c.opt.Notified != nil {
 		w.notifications(c.opt.Notified())

@@ -43,6 +43,12 @@ type families struct {
 
 	vrrpState, vrrpPriority, vrrpRejected *Family
 
+	syncReady, syncSessions, syncPeers, syncMissing *Family
+
+	peerSynced, peerLag, peerCoverage, peerSessions, peerReceived, peerRepaired *Family
+
+	syncSent, syncResent, syncLost, syncDropped, syncReaped, syncRejected *Family
+
 	events, eventsLost, eventReaders *Family
 
 	notified, notifyRetries, notifyBacklog *Family
@@ -60,6 +66,7 @@ func newFamilies() *families {
 	f.balanced()
 	f.checked()
 	f.takenOver()
+	f.replicated()
 	f.told()
 	return f
 }
@@ -88,7 +95,8 @@ func (f *families) director() {
 }
 
 func (f *families) dataplane() {
-	f.frames = f.counter("frames_total", "Frames by what became of them; drop is true for those that were not sent on.",
+	f.frames = f.counter("frames_total",
+		"Frames by what became of them; drop is true for those that were not sent on.",
 		"verdict", "drop")
 	f.sessions = f.gauge("sessions", "Sessions by state: active, inactive, as ipvsadm counts them.", "state")
 	f.templates = f.gauge("session_templates", "Persistence templates.")
@@ -96,14 +104,16 @@ func (f *families) dataplane() {
 	f.tableSize = f.gauge("session_table_size", "Sessions that the table is sized for; no limit.")
 	f.maxSessions = f.gauge("sessions_max", "node.max_conns: sessions beyond it are refused; 0: no limit.")
 	f.grown = f.counter("session_table_grown_total", "Times that the table's index was doubled.")
-	f.refused = f.counter("sessions_refused_total", "Sessions not made because of node.max_conns or for want of memory.")
+	f.refused = f.counter("sessions_refused_total",
+		"Sessions not made because of node.max_conns or for want of memory.")
 	f.replyClashes = f.counter("session_reply_clashes_total",
 		"NAT sessions whose replies cannot be told from another session's.")
 	f.stack()
 	f.workerInfo = f.gauge("worker_info", "1; the core that a worker is pinned to (-1: none) and its packet I/O.",
 		"worker", "cpu", "io")
 	f.workerFrames = f.counter("worker_frames_total", "Frames that a worker received.", "worker")
-	f.workerBatches = f.counter("worker_batches_total", "Batches that a worker received; frames per batch tell its load.",
+	f.workerBatches = f.counter("worker_batches_total",
+		"Batches that a worker received; frames per batch tell its load.",
 		"worker")
 	f.workerIdle = f.counter("worker_idle_seconds_total", "Time that a worker slept for want of frames.", "worker")
 	f.workerGeneration = f.gauge("worker_generation", "Number of the snapshot that a worker runs.", "worker")
@@ -140,7 +150,8 @@ func (f *families) machine() {
 	f.ifPassed = f.counter("interface_passed_frames_total", "Frames that the XDP program left to the kernel.", name)
 	f.ifFillEmpty = f.counter("interface_fill_ring_empty_total",
 		"Times that the kernel found no buffer to receive into: raise node.frames.", name)
-	f.ifSendEmpty = f.counter("interface_send_ring_empty_total", "Times that the kernel found nothing to send; no loss.",
+	f.ifSendEmpty = f.counter("interface_send_ring_empty_total",
+		"Times that the kernel found nothing to send; no loss.",
 		name)
 	f.links = f.gauge("routing_links", "Links that the director knows of.")
 	f.routes = f.gauge("routing_routes", "Routes that the director knows of.")
@@ -160,7 +171,8 @@ func (f *families) balanced() {
 	f.serviceSessions = f.gauge("service_sessions", "Sessions of a service by state: active, inactive.",
 		"service", "state")
 	f.service = f.traffic("service", "of a service", "service")
-	f.serverInfo = f.gauge("real_server_info", "1; how packets reach a real server.", "service", "real_server", "method")
+	f.serverInfo = f.gauge("real_server_info", "1; how packets reach a real server.", "service", "real_server",
+		"method")
 	f.serverUp = f.gauge("real_server_up", "1 if a real server takes new clients: it is healthy and has a weight.",
 		"service", "real_server")
 	f.serverWeight = f.gauge("real_server_weight", "A real server's weight as schedulers see it.",
@@ -178,7 +190,8 @@ func (f *families) traffic(prefix, whose string, labels ...string) traffic {
 	return traffic{
 		f.counter(prefix+"_connections_total", "Connections "+whose+".", labels...),
 		f.counter(prefix+"_in_packets_total", "Packets "+whose+" from clients.", labels...),
-		f.counter(prefix+"_out_packets_total", "Packets "+whose+" to clients; only NAT's pass the director.", labels...),
+		f.counter(prefix+"_out_packets_total", "Packets "+whose+" to clients; only NAT's pass the director.",
+			labels...),
 		f.counter(prefix+"_in_bytes_total", "Bytes "+whose+" from clients, of IP packets.", labels...),
 		f.counter(prefix+"_out_bytes_total", "Bytes "+whose+" to clients, of IP packets; only NAT's.", labels...),
 	}
@@ -190,7 +203,8 @@ func (f *families) checked() {
 	f.checkUp = f.gauge("check_up", "1 if the checks of a type say that a real server is up.", labels...)
 	f.checkAnswers = f.counter("check_answers_total", "Checks that came to an end, good or bad.", labels...)
 	f.checkFailures = f.counter("check_failures_total", "Checks that failed.", labels...)
-	f.checkLatency = f.gauge("check_latency_seconds", "How long the last check took; the longest of a type.", labels...)
+	f.checkLatency = f.gauge("check_latency_seconds", "How long the last check took; the longest of a type.",
+		labels...)
 	f.certExpires = f.gauge("check_certificate_expiry_timestamp_seconds",
 		"When a real server's certificate expires, since 1970; the first of a type.", labels...)
 }
@@ -200,6 +214,29 @@ func (f *families) takenOver() {
 		"instance", "state")
 	f.vrrpPriority = f.gauge("vrrp_priority", "Priority of a VRRP instance, with what it tracks.", "instance")
 	f.vrrpRejected = f.counter("vrrp_rejected_adverts_total", "Adverts that were not taken, by reason.", "reason")
+}
+
+func (f *families) replicated() {
+	f.syncReady = f.gauge("sync_ready", "1 if everything that peers have is here: this director may take over.")
+	f.syncSessions = f.gauge("sync_sessions", "Sessions that are shared, as counted every 5 s.")
+	f.syncPeers = f.gauge("sync_peers", "Directors that are there.")
+	f.syncMissing = f.gauge("sync_peers_missing", "Directors of the configuration that are not there.")
+	f.syncSent = f.counter("sync_sent_records_total", "Changes of sessions sent to peers.")
+	f.syncResent = f.counter("sync_resent_datagrams_total", "Datagrams sent again because a peer missed them.")
+	f.syncLost = f.counter("sync_lost_datagrams_total",
+		"Datagrams of peers lost for good; digests repair what was in them.")
+	f.syncDropped = f.counter("sync_dropped_records_total",
+		"Changes that workers had no room for; digests repair them.")
+	f.syncReaped = f.counter("sync_reaped_sessions_total", "Sessions of a peer that it did not know any more.")
+	f.syncRejected = f.counter("sync_rejected_total", "What peers sent and was refused, by reason.", "reason")
+	f.peerSynced = f.gauge("sync_peer_in_sync", "1 if a peer's sessions are all here.", "peer")
+	f.peerLag = f.gauge("sync_peer_lag_seconds", "Age of the oldest record that a peer has not acknowledged.", "peer")
+	f.peerCoverage = f.gauge("sync_peer_coverage_ratio", "Share of a peer's sessions that are here, 0 to 1.", "peer")
+	f.peerSessions = f.gauge("sync_peer_sessions", "Sessions that a peer has.", "peer")
+	f.peerReceived = f.counter("sync_peer_received_records_total", "Changes of sessions received from a peer.",
+		"peer")
+	f.peerRepaired = f.counter("sync_peer_repaired_datagrams_total", "Datagrams that a peer missed and got again.",
+		"peer")
 }
 
 func (f *families) told() {

@@ -29,14 +29,16 @@ func (f fake) Status() control.Status {
 		Name: "lvs1", Version: "v1", StartedAt: time.UnixMilli(1_700_000_000_500), Generation: 12, Modified: true,
 		Workers: []control.WorkerStatus{{ID: 0, CPU: 2, IO: "afxdp", Generation: 12, Frames: 1000, Batches: 100,
 			IdleSeconds: 2.5}, {ID: 1, CPU: -1, IO: "afxdp"}},
-		Ports: []control.PortStatus{{Name: "eth0", MAC: "02:00:00:00:00:01", MTU: 1500, LinkUp: true, XDPMode: "native",
+		Ports: []control.PortStatus{{Name: "eth0", MAC: "02:00:00:00:00:01", MTU: 1500, LinkUp: true,
+			XDPMode:  "native",
 			CopyMode: "zerocopy", RXFrames: 1000, TXFrames: 900, TXFull: 1, TXErrors: 2, RXDropped: 3, RXRingFull: 4,
 			InvalidDescs: 5, SteeredFrames: 1007, PassedFrames: 8, FillEmpty: 9, TXRingEmpty: 10}},
 		Sessions: control.Sessions{Active: 10, Inactive: 5, Templates: 2, SizeHint: 1 << 20, MaxConns: 7, Bytes: 4096,
 			Grown: 1, Refused: 3, ReplyClash: 2},
 		Verdicts: []control.Verdict{{Name: "tx_dr", Frames: 900}, {Name: "drop_no_route", Frames: 7, Drop: true}},
-		Stack:    control.Stack{Frames: 40, Lost: 1, Probes: 2, ProbeLimit: 4096, Sessions: 3, Accepted: 6, Unreachable: 5},
-		Routing:  control.Routing{Links: 1, Routes: 2, Neighbours: 3, NextHops: 4, Unresolved: 1},
+		Stack: control.Stack{Frames: 40, Lost: 1, Probes: 2, ProbeLimit: 4096, Sessions: 3, Accepted: 6,
+			Unreachable: 5},
+		Routing: control.Routing{Links: 1, Routes: 2, Neighbours: 3, NextHops: 4, Unresolved: 1},
 	}
 }
 
@@ -45,6 +47,12 @@ func (f fake) Services() []control.Service { return f.services }
 func (f fake) VRRP() control.VRRP {
 	return control.VRRP{Rejected: map[string]uint64{"ttl": 3}, Instances: []control.VRRPInstance{
 		{Name: "VI_1", State: "MASTER", Priority: 150, EffectivePriority: 140}}}
+}
+
+func (f fake) Sync() (control.Sync, bool) {
+	return control.Sync{Ready: true, Sessions: 9, SentRecords: 8, Rejected: map[string]uint64{"key": 2},
+		Missing: []string{"c"}, Peers: []control.SyncPeer{{Name: "b", State: "in sync", LagMS: 250,
+			Coverage: 50}}}, true
 }
 
 func (f fake) Health() []control.ServiceHealth {
@@ -61,7 +69,8 @@ func (f fake) Health() []control.ServiceHealth {
 func someServices() []control.Service {
 	stats := control.Stats{Conns: 9, InPackets: 12, OutPackets: 3, InBytes: 1234, OutBytes: 120}
 	real := func(i byte, weight int32) control.RealServer {
-		return control.RealServer{Address: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, i}), 80), Method: "dr",
+		return control.RealServer{Address: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, i}), 80),
+			Method: "dr",
 			Weight: weight, Active: 5, Inactive: 2, Persistent: 1, Stats: stats, NextHop: &control.NextHop{State: "resolved"}}
 	}
 	over := real(3, 1)
@@ -79,7 +88,8 @@ func newCollector(services []control.Service, limit int) *Collector {
 	j := events.New(events.Options{})
 	j.Add(events.Event{Kind: events.ConfigReloaded})
 	j.Add(events.Event{Kind: events.ServerDown})
-	told := []notify.Stats{{Name: "/bin/n", Delivered: 3, Failed: 1, Lost: 2, Retried: 4, Backlog: 5}, {Name: "/bin/n"}}
+	told := []notify.Stats{{Name: "/bin/n", Delivered: 3, Failed: 1, Lost: 2, Retried: 4, Backlog: 5},
+		{Name: "/bin/n"}}
 	return New(Options{
 		Source: fake{services}, Journal: j, RealServers: func() int { return limit },
 		Notified: func() []notify.Stats { return told },
@@ -141,6 +151,8 @@ func TestAScrapeSaysWhatTheDirectorSays(t *testing.T) {
 		`ulvs_vrrp_state{instance="VI_1",state="BACKUP"} 0`,
 		`ulvs_vrrp_priority{instance="VI_1"} 140`,
 		`ulvs_vrrp_rejected_adverts_total{reason="ttl"} 3`,
+		`ulvs_sync_ready 1`, `ulvs_sync_peers_missing 1`, `ulvs_sync_rejected_total{reason="key"} 2`,
+		`ulvs_sync_peer_lag_seconds{peer="b"} 0.25`, `ulvs_sync_peer_coverage_ratio{peer="b"} 0.5`,
 		`ulvs_events_total{kind="server_down"} 1`,
 		`ulvs_events_total{kind="server_up"} 0`,
 		`ulvs_notifications_total{notify="0",result="lost",target="/bin/n"} 2`,

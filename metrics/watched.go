@@ -66,3 +66,27 @@ func (w *writer) vrrp(v control.VRRP) {
 		w.count(w.vrrpRejected, n, reason)
 	}
 }
+
+func (w *writer) sync(s *control.Sync) {
+	w.flag(w.syncReady, s.Ready)
+	w.put(w.syncSessions, float64(s.Sessions))
+	w.put(w.syncPeers, float64(len(s.Peers)))
+	w.put(w.syncMissing, float64(len(s.Missing)))
+	w.count(w.syncSent, s.SentRecords)
+	w.count(w.syncResent, s.Resent)
+	w.count(w.syncLost, s.Lost)
+	w.count(w.syncDropped, s.DroppedRecords)
+	w.count(w.syncReaped, s.Reaped)
+	for reason, n := range s.Rejected {
+		w.count(w.syncRejected, n, reason)
+	}
+	for i := range s.Peers {
+		p := &s.Peers[i]
+		w.flag(w.peerSynced, p.State == "in sync", p.Name)
+		w.put(w.peerLag, p.LagMS/1000, p.Name)
+		w.put(w.peerCoverage, p.Coverage/100, p.Name)
+		w.put(w.peerSessions, float64(p.Sessions), p.Name)
+		w.count(w.peerReceived, p.Received, p.Name)
+		w.count(w.peerRepaired, p.Repaired, p.Name)
+	}
+}

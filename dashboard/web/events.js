@@ -1,6 +1,6 @@
 // What happened, as it happens; and takeover.
 
-import { ask, clock, day, full, h, made, panel, period, pill, table, words } from "./lib.js";
+import { ask, clock, day, full, h, made, panel, period, pill, short, table, words } from "./lib.js";
 
 const bad = new Set(["config_refused", "quorum_down", "interface_gone", "owner_conflict"]);
 const warn = new Set(["server_down", "sorry_in", "certificate_expiring", "workers_restarted", "vrrp_transition", "peer_left",
@@ -85,14 +85,35 @@ export function takeover(context) {
   ], (i) => i.name, "VRRP instances");
   const rejected = table([{ title: "Adverts that were not taken", cell: (r) => r[0] }, { title: "Count", num: true, cell: (r) => full(r[1]) }],
     (r) => r[0], "Rejected adverts");
+  const peers = table([
+    { title: "Peer", cell: (p) => p.name },
+    { title: "Address", cls: "mono", cell: (p) => p.address },
+    { title: "Sessions are", cell: (p) => made(p.state, () => pill(p.state, p.state === "in sync" ? "good" : "warn")) },
+    { title: "Lag", num: true, help: "age of the oldest record that it has not acknowledged", cell: (p) => `${Math.round(p.lag_ms)} ms` },
+    { title: "It has", num: true, cell: (p) => full(p.sessions) },
+    { title: "Of them here", num: true, cell: (p) => `${p.coverage_percent.toFixed(1)} %` },
+    { title: "Digests matched", num: true, cell: (p) => (p.digest_matched_seconds < 0 ? "never yet" : `${period(Math.round(p.digest_matched_seconds))} ago`) },
+    { title: "Records/s", num: true, cell: (p) => short(p.received_records_per_second) },
+    { title: "Repaired", num: true, cell: (p) => full(p.repaired_datagrams) },
+  ], (p) => p.name, "Peers");
+  const ready = h("span"), sharing = h("section", { class: "panel", hidden: true, "aria-label": "Sessions of peers" },
+    h("div", { class: "cap" }, h("h2", {}, "Sessions of peers"), ready), peers.element);
   const box = h("section", { class: "panel" }, list.element), lost = h("section", { class: "panel", hidden: true }, rejected.element);
-  const element = h("div", { class: "stack" }, h("div", { class: "head" }, h("h1", {}, "Takeover")), none, box, lost,
+  const element = h("div", { class: "stack" }, h("div", { class: "head" }, h("h1", {}, "Takeover")), none, box, sharing, lost,
     panel("Latest events of takeover", latest.element));
   const update = async () => {
     const got = await ask("takeover");
     none.hidden = got.instances.length > 0;
     box.hidden = !none.hidden;
     list.update(got.instances);
+    sharing.hidden = !got.sync;
+    if (got.sync) {
+      const missing = got.sync.missing_peers || [];
+      ready.replaceChildren(got.sync.ready ? pill("may take over", "good") : pill("not ready to take over", "warn"),
+        ` ${full(got.sync.sessions)} shared sessions`, missing.length ? ` · missing: ${missing.join(", ")}` : "",
+        got.sync.secure ? "" : " · without a key");
+      peers.update(got.sync.peers || []);
+    }
     const reasons = Object.entries(got.rejected || {});
     lost.hidden = !reasons.length;
     rejected.update(reasons);
