@@ -51,7 +51,7 @@ func plainer(msg string) string {
 // identity tells keys without which their table means nothing.
 func identity(key string) bool {
 	switch key {
-	case "vip", "mark", "address", "type":
+	case "vip", "mark", "address", "type", "name":
 		return true
 	}
 	return false
@@ -70,7 +70,7 @@ func (m *mapper) refuse(e config.Error, at map[string]*table) bool {
 	t := at[path]
 	key, _, _ := strings.Cut(strings.TrimPrefix(e.Key[len(path):], "."), ".")
 	key, _, _ = strings.Cut(key, "[")
-	if it := t.get(key); it != nil && !identity(key) && it.refused == "" {
+	if it := t.get(key); it != nil && (!identity(key) || t.name == "node") && it.refused == "" {
 		switch {
 		case it.value == guess:
 			return false

@@ -196,9 +196,8 @@ func (m *mapper) tunnel(t *table, s *stmt) {
 			s.arg(i)
 			i++
 			m.plain(t, s, "tunnel_port", leadingNumber(s.arg(i)))
-		case word == "nocsum":
+		case word == "nocsum": // ulvs's default, too
 			s.arg(i)
-			m.plain(t, s, "tunnel_checksum", `"none"`)
 		case word == "csum" || word == "remcsum":
 			s.arg(i)
 			m.plain(t, s, "tunnel_checksum", quote(word))

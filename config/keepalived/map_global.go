@@ -84,8 +84,11 @@ type standing struct {
 func (m *mapper) standing(global *stmt) {
 	own := index(instanceRules())
 	for _, s := range global.block {
-		word := strings.TrimPrefix(s.name(), "vrrp_")
-		if r := own[word]; r != nil && r.form != nil && m.sets.global[s.name()] != nil && word != s.name() {
+		all := m.sets.global[s.name()]
+		if all == nil || all.form == nil || all.key == "" { // vrrp_priority is a process's
+			continue
+		}
+		if r := own[strings.TrimPrefix(s.name(), "vrrp_")]; r != nil && r.form != nil && r.key == all.key {
 			m.defaults = append(m.defaults, standing{s, r, r.form})
 		}
 	}

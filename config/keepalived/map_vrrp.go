@@ -30,6 +30,7 @@ func mapInstance(m *mapper, _ *table, s *stmt, _ *rule) {
 			e.lead, e.note = nil, d.s.name()
 		}
 	}
+	m.withoutPassword(t)
 }
 
 func mapSyncGroup(m *mapper, _ *table, s *stmt, _ *rule) {
@@ -58,15 +59,44 @@ func mapState(m *mapper, t *table, s *stmt, r *rule) {
 // mapAuthentication maps a password. AH is another protocol.
 func mapAuthentication(m *mapper, t *table, s *stmt, r *rule) {
 	for _, in := range s.block {
+		if in.name() == "auth_type" && strings.EqualFold(in.word(1), "AH") {
+			m.drop(t, s, "ulvs knows the type PASS only")
+			return
+		}
+	}
+	for _, in := range s.block {
 		switch {
 		case in.name() == "auth_type" && len(in.words) == 2 && strings.EqualFold(in.words[1].text, "PASS"):
 			in.take()
 		case in.name() == "auth_type":
 			m.drop(t, in, "ulvs knows the type PASS only, as VRRP version 2 has it")
 		case in.name() == "auth_pass" && len(in.words) == 2:
-			m.set(t, in, r.key, quote(in.arg(1)))
+			m.password(t, in, r)
 		}
 	}
+}
+
+// maxPassword is what VRRP version 2 has room for.
+const maxPassword = 8
+
+// password maps auth_pass, cut to what keepalived uses of it.
+func (m *mapper) password(t *table, s *stmt, r *rule) {
+	pass := s.arg(1)
+	if len(pass) > maxPassword {
+		pass = pass[:maxPassword]
+		m.tell(Finding{Pos: s.at(), Kind: Note, Word: s.name(), Text: "keepalived uses the first 8 bytes; so does ulvs"})
+	}
+	m.set(t, s, r.key, quote(strings.ToValidUTF8(pass, "")))
+}
+
+// withoutPassword comments the password of a version that has none out.
+func (m *mapper) withoutPassword(t *table) {
+	e, version := t.get("auth_pass"), t.get("version")
+	if e == nil || version == nil || version.value != "3" {
+		return
+	}
+	e.refused = "VRRP version 3 has no passwords; keepalived ignores it, too"
+	m.tell(Finding{Pos: e.at, Kind: Unmapped, Word: e.word, Text: e.refused})
 }
 
 // mapList maps a block with an address on each line.
@@ -115,8 +145,6 @@ func (m *mapper) onInterface(t *table, s *stmt, word, value string) {
 	}
 }
 
-func mapVMAC(m *mapper, t *table, s *stmt, r *rule) { m.set(t, s, r.key, "true") }
-
 // mapTracks maps a list of names, each with a weight perhaps.
 func mapTracks(m *mapper, t *table, s *stmt, r *rule) {
 	var plain, weighted []string
@@ -146,14 +174,8 @@ func mapTracks(m *mapper, t *table, s *stmt, r *rule) {
 // mapWeight maps a weight; that it is reversed is reported.
 func mapWeight(m *mapper, t *table, s *stmt, r *rule) { number(m, t, s, r) }
 
-func mapProcess(m *mapper, t *table, s *stmt, r *rule) {
-	list := s.rest(1)
-	if len(list) == 1 {
-		m.set(t, s, r.key, quote(list[0]))
-		return
-	}
-	m.set(t, s, r.key, quoteList(list))
-}
+// mapProcess maps the name of a program; sweep reports its parameters.
+func mapProcess(m *mapper, t *table, s *stmt, r *rule) { text(m, t, s, r) }
 
 // mapUser reports the user of a script.
 func mapUser(m *mapper, t *table, s *stmt, _ *rule) { m.runAs(t, s, 1) }

@@ -115,7 +115,9 @@ func globalDefaults() (list []rule) {
 				word = "vrrp_strict"
 			}
 			r.word = word
-			r.form = mapDefault(r.form)
+			if r.key != "" {
+				r.form = mapDefault(r.form)
+			}
 			list = append(list, r)
 		}
 	}

@@ -1,5 +1,7 @@
 package keepalived
 
+import "strings"
+
 // instanceRules are the words of vrrp_instance. Those of them that global_defs has too, with vrrp_ before them, hold
 // for all instances.
 func instanceRules() []rule {
@@ -18,19 +20,19 @@ func instanceRules() []rule {
 		{"unicast_peer", "unicast_peer", mapList, ""},
 		{"virtual_ipaddress", "vips", mapVIPs, ""},
 		{"virtual_ipaddress_excluded", "vips_excluded", mapVIPs, ""},
-		{"use_vmac", "use_vmac", mapVMAC, ""},
+		{"use_vmac", "", nil, "adverts and VIPs have the interface's own MAC address"},
 		{"garp_master_delay", "garp_master_delay", seconds, ""},
 		{"garp_master_repeat", "garp_master_repeat", number, ""},
-		{"garp_lower_prio_delay", "garp_lower_prio_delay", seconds, ""},
+		{"garp_lower_prio_delay", "", nil, "see garp_lower_prio_repeat and garp_master_delay"},
 		{"garp_lower_prio_repeat", "garp_lower_prio_repeat", number, ""},
 		{"garp_master_refresh", "garp_master_refresh", seconds, ""},
-		{"garp_master_refresh_repeat", "garp_master_refresh_repeat", number, ""},
+		{"garp_master_refresh_repeat", "", nil, "one announcement of each VIP"},
 		{"lower_prio_no_advert", "lower_prio_no_advert", boolean, ""},
 		{"higher_prio_send_advert", "higher_prio_send_advert", boolean, ""},
-		{"check_unicast_src", "check_unicast_src", boolean, ""},
+		{"check_unicast_src", "", ignore, "holds always: adverts are taken from unicast_peer only"},
 		{"down_timer_adverts", "down_timer_adverts", number, ""},
 		{"lvs_sync_daemon_interface", "sync.interface", mapSyncDaemon, "an old word"},
-		{"mcast_src_ip", "", nil, "adverts leave with the interface's first address; see unicast_src_ip"},
+		{"mcast_src_ip", "mcast_src_ip", text, ""},
 		{"mcast_dst_ip", "", nil, fixedVRRP},
 		{"mcast_group4", "", nil, fixedVRRP},
 		{"mcast_group6", "", nil, fixedVRRP},
@@ -79,15 +81,28 @@ func stateRules() []rule {
 	}
 }
 
-// syncGroupRules are the words of vrrp_sync_group.
+// syncGroupRules are the words of vrrp_sync_group: those of an instance, but for what it tracks.
 func syncGroupRules() []rule {
-	return append(stateRules(), []rule{
+	list := []rule{
 		{"group", "group", block, ""},
 		{"notify_priority_changes", "", nil, noFIFO},
 		{"global_tracking", "", ignore, "an old word: tracks of a group hold for all its instances"},
-		{"sync_group_tracking_weight", "sync_group_tracking_weight", boolean, ""},
-	}...)
+		{"sync_group_tracking_weight", "", nil, tracksOfInstances},
+	}
+	for _, r := range stateRules() {
+		if strings.HasPrefix(r.word, "track_") && r.form != nil {
+			r = rule{r.word, "", nil, tracksOfInstances}
+		}
+		list = append(list, r)
+	}
+	return list
 }
+
+// Reasons that several words share.
+const (
+	tracksOfInstances = "give it to one instance of the group: all of them change state together"
+	noDelay           = "ulvs knows no such delays"
+)
 
 // scriptRules are the words of vrrp_script.
 func scriptRules() []rule {
@@ -118,11 +133,11 @@ func trackProcessRules() []rule {
 		{"process", "process", mapProcess, ""},
 		{"weight", "weight", mapWeight, ""},
 		{"quorum", "quorum", number, ""},
-		{"quorum_max", "quorum_max", number, ""},
-		{"delay", "delay", seconds, ""},
-		{"fork_delay", "fork_delay", seconds, ""},
-		{"terminate_delay", "terminate_delay", seconds, ""},
-		{"full_command", "full_command", boolean, ""},
-		{"param_match", "param_match", lower, ""},
+		{"quorum_max", "", nil, "more processes than one needs are no failure"},
+		{"delay", "", nil, noDelay},
+		{"fork_delay", "", nil, noDelay},
+		{"terminate_delay", "", nil, noDelay},
+		{"full_command", "", nil, "a process is known by its name alone"},
+		{"param_match", "", nil, "a process is known by its name alone"},
 	}
 }
