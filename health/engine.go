@@ -52,6 +52,7 @@ type Engine struct {
 	waiting  [2][]*checker // due, but too many are under way: of servers that are up, and down
 	asking   [2]int        // probes under way, likewise
 	acts     []action
+	failures []Change        // to be told, for checks with LogAllFailures
 	running  context.Context // nil: not yet
 	late     uint64
 
@@ -167,8 +168,12 @@ func (e *Engine) change(fn func(now time.Time)) {
 	defer e.telling.Unlock()
 	e.mu.Lock()
 	fn(time.Now())
-	changes := e.carryOut()
+	changes, failures := e.carryOut(), e.failures
+	e.failures = nil
 	e.mu.Unlock()
+	for i := range failures {
+		e.opt.Failed(failures[i])
+	}
 	if len(changes) > 0 {
 		e.opt.Changed(changes)
 	}
@@ -320,6 +325,6 @@ func (e *Engine) judge(now time.Time, a answer) {
 	if !a.result.OK && c.check.LogAllFailures && c.up == wasUp && e.opt.Failed != nil {
 		change := c.server.change(ServerDown, now, c)
 		change.Reason, change.Detail = a.result.Reason, a.result.Detail
-		e.opt.Failed(change)
+		e.failures = append(e.failures, change)
 	}
 }
