@@ -255,7 +255,7 @@ func TestAProbeThatCouldNotBeSentSaysWhy(t *testing.T) {
 	next.Hops = []dataplane.Hop{{}, {State: dataplane.HopUnresolved}}
 	next.Generation++
 	w.snap.Store(&next)
-	ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second) // far longer than a worker takes to try
 	defer cancel()
 	_, err := w.stack.Dial(ctx, spec)
 	if err == nil || !bytes.Contains([]byte(err.Error()), []byte("not sent, drop_neighbour")) {
