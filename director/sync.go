@@ -204,13 +204,22 @@ func (r *replication) run() {
 			r.exceptions()
 		case <-tick.C:
 			r.rates.note(r.node)
-			if now := r.node.Ready(); now != ready {
+			if now := r.ready(); now != ready {
 				ready = now
 				r.tellReady(ready)
 			}
 		}
 	}
 }
+
+// ready reports whether this director has all that the others have. Where none of them is there yet, they get their
+// time to answer.
+func (r *replication) ready() bool {
+	alone := r.members.Load() == 0 && len(r.conf.Peers) > 0 && time.Since(r.d.started) < aloneWait
+	return !alone && r.node.Ready()
+}
+
+const aloneWait = 5 * time.Second
 
 const readyEvery = 100 * time.Millisecond
 

@@ -94,6 +94,9 @@ func (d *director) startTakeover() {
 		Gossip: d.replication != nil, Start: t.now()}))
 	go t.runNotifies()
 	t.startTracking()
+	if d.replication != nil { // until it has its peers' sessions
+		t.tell(ha.Event{Kind: ha.EventReady})
+	}
 	t.tell(ha.Event{Kind: ha.EventStart})
 }
 

@@ -12,8 +12,15 @@ const (
 	resendRing  = 8192
 	resendBlock = 64 // of them are allocated at once, when they are first needed
 
-	// resendMax bounds what one complaint gets at once; the rest is complained about again.
-	resendMax = 1024
+	// resendMax bounds what one complaint gets at once; the rest is complained about again. What was sent again
+	// is not sent once more for resendPause, or up to four times that where the peer lags: it may wait in its queue.
+	resendMax   = 1024
+	resendPause = 15 * time.Millisecond
+
+	// inFlight is how many datagrams of a lane may be unacknowledged by a peer that answers: what a socket's buffer
+	// holds. Then the workers' logs wait.
+	inFlight = 2048
+	silent   = 500 * time.Millisecond // a peer that does not acknowledge for so long is not waited for
 )
 
 // sendLane is what one worker tells: a numbered series of datagrams.
@@ -23,6 +30,7 @@ type sendLane struct {
 	open       []byte // being filled; the ring's at next
 	count      int
 	since      time.Duration // when its first record came
+	again      [resendRing]time.Duration
 }
 
 // slot is the memory of a datagram in the ring.
@@ -72,6 +80,7 @@ func (c *Core) flush(lane int) {
 	h := laneHead{kind: typeDelta, lane: uint8(lane), count: uint8(l.count), seq: l.next, tail: l.tail, base: c.micros()}
 	h.put(l.open)
 	*l.slot(l.next) = l.open
+	l.again[l.next%resendRing] = 0
 	l.next++
 	l.count = 0
 	c.stats.SentDatagrams++
@@ -89,6 +98,17 @@ func (c *Core) Flush(now time.Duration) []Action {
 	}
 	c.statusDue = c.now
 	return c.acts
+}
+
+// Congested reports whether a peer that answers has so much of a lane still to acknowledge that its records should
+// wait in the worker's log.
+func (c *Core) Congested(lane int) bool {
+	for _, p := range c.peers {
+		if lane < len(p.acks) && c.now-p.acks[lane].at < silent && c.lanes[lane].next-p.acks[lane].seq > inFlight {
+			return true
+		}
+	}
+	return false
 }
 
 // Drained reports whether all peers have everything that was sent.
@@ -158,16 +178,18 @@ func (c *Core) onAck(p *peer, h *laneHead, body []byte) bool {
 	}
 	a := &p.acks[h.lane]
 	*a = ack{max(a.seq, h.seq), h.base, c.now}
-	sent := 0
+	sent, pause := 0, min(max(resendPause, c.lag(p)/4), 4*resendPause)
 	for ; len(body) > 0; body = body[gapSize:] {
 		from := h.seq + uint64(binary.BigEndian.Uint32(body))
 		for n := range uint64(binary.BigEndian.Uint16(body[4:])) {
 			if from+n >= l.next || sent == resendMax {
 				break
 			}
-			if from+n < l.tail {
+			at := &l.again[(from+n)%resendRing]
+			if from+n < l.tail || *at != 0 && c.now-*at < pause {
 				continue
 			}
+			*at = max(c.now, 1)
 			b := *l.slot(from + n)
 			binary.BigEndian.PutUint64(b[12:], l.tail)
 			c.send(p.id, b)

@@ -55,7 +55,7 @@ func TestLossIsRepairedWithinATenthOfASecond(t *testing.T) {
 		}
 		limit := 100 * time.Millisecond
 		if loss > 0.2 {
-			limit = 500 * time.Millisecond
+			limit = 2 * time.Second
 		}
 		w.run(limit)
 		w.same("after loss")

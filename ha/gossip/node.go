@@ -270,6 +270,10 @@ func (n *Node) work(first *slab) {
 func (n *Node) readLogs() {
 	for lane, l := range n.opt.Logs {
 		for range roundMax / 8 {
+			if n.core.Congested(lane) {
+				n.active = time.Now()
+				break
+			}
 			records := l.Read(4 * recordsMax)
 			if len(records) == 0 {
 				break

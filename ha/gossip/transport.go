@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/memberlist"
@@ -79,11 +80,23 @@ func NewTransport(o TransportOptions) (*Transport, error) {
 		return nil, fmt.Errorf("sync: %w", err)
 	}
 	t.opt.Addr = addr
-	_ = t.udp.SetReadBuffer(socketBuffer) // as much as the system allows
-	_ = t.udp.SetWriteBuffer(socketBuffer)
+	enlarge(t.udp)
 	t.running.Go(t.runPackets)
 	t.running.Go(t.runStreams)
 	return t, nil
+}
+
+// enlarge makes the socket's buffers as large as the system allows: past its limits for root. The default holds 12 ms
+// of half a million sessions a second.
+func enlarge(c *net.UDPConn) {
+	_ = c.SetReadBuffer(socketBuffer)
+	_ = c.SetWriteBuffer(socketBuffer)
+	if raw, err := c.SyscallConn(); err == nil {
+		_ = raw.Control(func(fd uintptr) {
+			_ = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUFFORCE, socketBuffer)
+			_ = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_SNDBUFFORCE, socketBuffer)
+		})
+	}
 }
 
 // Addr returns the address that is listened on.

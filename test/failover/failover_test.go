@@ -119,13 +119,14 @@ type options struct {
 	advert   string // advert_int
 	extra    string // lines of [[vrrp]]
 	node     string // lines of [node]
+	sync     string // a [sync]
 }
 
 // config is a director with the services of DR and an instance on the clients' side.
 func config(l *lab.Lab, ns string, o options) string {
 	text := l.Config(lab.ConfigOptions{Director: ns, Methods: []lvs.Method{lvs.MethodDR}, Family: 4, Extra: o.node})
 	return text + fmt.Sprintf("\n[[vrrp]]\nname = \"VI_1\"\ninterface = \"c0\"\nvirtual_router_id = 51\npriority = %d\n"+
-		"advert_int = %q\nvips = [%q]\n%s\n", o.priority, o.advert, l.Addresses().DR.IPv4, o.extra)
+		"advert_int = %q\nvips = [%q]\n%s\n%s", o.priority, o.advert, l.Addresses().DR.IPv4, o.extra, o.sync)
 }
 
 // startULVS runs a director and returns when it answers.
