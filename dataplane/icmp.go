@@ -75,7 +75,9 @@ func (w *Worker) relay(f *packet.Frame, p *packet.Parsed) Verdict {
 		ref = 0 // it quotes client port 0
 	}
 	if ref == 0 && w.snap.Settings.ScheduleICMP != 0 {
-		ref = w.scheduleICMP(f, &key)
+		if v := w.scheduleICMP(f, p, &key); v != 0 {
+			return v
+		}
 	}
 	if ref == 0 {
 		v := w.strayICMP(f, p)
@@ -88,12 +90,17 @@ func (w *Worker) relay(f *packet.Frame, p *packet.Parsed) Verdict {
 	switch {
 	case e.Flags()&conntrack.FlagTemplate != 0, !e.Live() || e.Expired(w.now):
 		return w.strayICMP(f, p)
-	case !p.V6() && !packet.ICMP(f.Bytes()[p.L4Off:int(p.L3Off)+int(p.TotalLen)]).ChecksumOK():
+	case damaged(f, p):
 		return DropICMP
 	case ref.Reply():
 		return w.relayOut(f, p, e)
 	}
 	return w.relayIn(f, p, e)
+}
+
+// damaged reports whether an error's checksum is wrong. The kernel does not look at ICMPv6's here.
+func damaged(f *packet.Frame, p *packet.Parsed) bool {
+	return !p.V6() && !packet.ICMP(f.Bytes()[p.L4Off:int(p.L3Off)+int(p.TotalLen)]).ChecksumOK()
 }
 
 // countError counts an inside error about a client's packet that a DR or TUN session carried: it is routed on as
@@ -111,26 +118,42 @@ func (w *Worker) countError(p *packet.Parsed) {
 }
 
 // scheduleICMP makes the session that an error about an unknown one belongs to (schedule_icmp), so that of
-// several directors behind one anycast address any may get the error; 0 if it is about no service.
-func (w *Worker) scheduleICMP(f *packet.Frame, key *conntrack.Key) conntrack.Ref {
-	p := &packet.Parsed{Addr: key.Addr, L4: key.L4, Kind: packet.KindFlow, Proto: w.inner.Proto, Flags: w.inner.Flags}
-	id := w.service(f, p)
-	if id == 0 || uint16(p.L4) == wirePortFTPData {
+// several directors behind one anycast address any may get the error, and relays that; 0 if it is about no service.
+// The session waits three seconds for a packet of its own.
+func (w *Worker) scheduleICMP(f *packet.Frame, p *packet.Parsed, key *conntrack.Key) Verdict {
+	about := &packet.Parsed{Addr: key.Addr, L4: key.L4, Kind: packet.KindFlow, Proto: w.inner.Proto, Flags: w.inner.Flags}
+	id := w.service(f, about)
+	if id == 0 || uint16(about.L4) == wirePortFTPData {
 		return 0
+	}
+	if w.drops.Drop(w.snap.Settings.DropPacket, w.snap.Settings.AMDropRate) {
+		return DropDefence
 	}
 	svc := &w.snap.Services[id]
-	dest, template := w.pick(p, svc)
+	dest, template := w.pick(about, svc)
 	d := w.dest(uint32(dest))
 	if d == nil {
-		return 0
+		return DropNoDestination
 	}
-	ref, _ := w.insert(p, newSession{svc, d, dest, template})
-	if ref != 0 && p.Proto == packet.ProtoTCP { // no segment of the session's own was seen
-		e := w.table.Entry(ref)
-		w.transition(e, e.State(), conntrack.TCPNone)
-		e.Touch(w.now, w.snap.Timeouts.Of(conntrack.TCPNone))
+	ref, result := w.insert(about, newSession{svc, d, dest, template})
+	if ref == 0 {
+		return DropTableFull
 	}
-	return ref
+	e := w.table.Entry(ref)
+	if result == conntrack.Inserted {
+		if about.Proto == packet.ProtoTCP { // no segment of the session's own was seen
+			w.transition(e, e.State(), conntrack.TCPNone)
+		}
+		e.Touch(w.now, conntrack.NewTimeout)
+	}
+	v := DropICMP
+	if !damaged(f, p) {
+		v = w.relayIn(f, p, e)
+	}
+	if e.Flags()&conntrack.FlagOnePacket != 0 && result == conntrack.Inserted {
+		return w.onePacket(w.session(ref), v)
+	}
+	return v
 }
 
 // swapped is the key of the quoted packet's other direction: the one in which the session is
