@@ -202,8 +202,9 @@ func (w *world) changeSetting() {
 		{"conn_reuse_mode", []int{1, 1, 0, 2, 3}}, {"sloppy_tcp", []int{0, 0, 1}}, {"nat_icmp_send", []int{0, 1}},
 		{"pmtu_disc", []int{1, 1, 0}}, {"drop_packet", []int{0, 0, 0, 3}}, {"am_droprate", []int{10, 3, 1}},
 		{"secure_tcp", []int{0, 0, 0, 3}},
+		{"schedule_icmp", []int{0, 1}},
 	} {
-		if w.one(9) {
+		if w.one(10) {
 			w.set(s.name, pick(w.rng, s.values...))
 		}
 	}

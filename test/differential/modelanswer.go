@@ -194,9 +194,35 @@ func (a arrival) relay() (list []conformance.Frame, done bool) {
 		return nil, false
 	}
 	// Sent by the client, or on the way to it: about a packet that the VIP sent.
-	s := a.sessions[flow{q.proto, q.to(), q.from()}]
-	if s == nil {
+	if s := a.sessions[flow{q.proto, q.to(), q.from()}]; s != nil {
+		return a.relayIn(s, q), true
+	}
+	return a.scheduleError(q)
+}
+
+// scheduleError starts the session that an error is about (schedule_icmp). It waits three seconds for a packet of its
+// own.
+func (a arrival) scheduleError(q *ip) (list []conformance.Frame, done bool) {
+	about := arrival{a.model, &ip{src: q.dst, dst: q.src, proto: q.proto, body: make([]byte, 20)}, a.port}
+	put16(about.p.body, int(q.dport()))
+	put16(about.p.body[2:], int(q.sport()))
+	svc := a.findService(about.p, q.sport())
+	if a.settings["schedule_icmp"] == 0 || svc == nil {
 		return nil, false
+	}
+	if a.refusedByDropPacket() {
+		return a.saw("drop_packet"), true
+	}
+	s := about.newSession(svc)
+	if s == nil {
+		return a.saw("an error without destination"), true
+	}
+	a.saw("session by an error")
+	s.timeout = 3 * ticks
+	if ops := svc.ops && q.proto == protoUDP; ops {
+		defer a.unbind(s)
+	} else {
+		a.sessions[s.flow] = s
 	}
 	return a.relayIn(s, q), true
 }

@@ -143,14 +143,15 @@ func (a arrival) renewed(s *session) bool {
 	return over && mode != 0 && s.control == nil
 }
 
-// replied finds the NAT session that a real server's packet answers.
-func (m *model) replied(proto byte, real netip.AddrPort, client netip.Addr, port uint16) *session {
+// replied finds the NAT session that a real server's packet answers, the newest of several.
+func (m *model) replied(proto byte, real netip.AddrPort, client netip.Addr, port uint16) (found *session) {
 	for _, s := range m.sessions {
-		if s.proto == proto && s.method == "-m" && s.to == real && s.client == netip.AddrPortFrom(client, port) {
-			return s
+		fits := s.proto == proto && s.method == "-m" && s.to == real && s.client == netip.AddrPortFrom(client, port)
+		if fits && (found == nil || s.born > found.born) {
+			found = s
 		}
 	}
-	return nil
+	return found
 }
 
 // findService is ip_vs_service_find.

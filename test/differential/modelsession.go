@@ -26,6 +26,7 @@ type session struct {
 	seen     int64
 	timeout  int64 // ticks
 	control  *template
+	born     int // as the how many-th session
 }
 
 // template is a persistent client's. vip is the service's, or the mark written as an address.
@@ -52,6 +53,7 @@ type model struct {
 	timeouts  map[string]int64 // seconds by state
 	mtu       [2]int
 	dropCount int
+	born      int // sessions so far
 	partial   map[string]*datagram
 	fault     fault // made on purpose
 	seenKinds map[string]int
@@ -185,6 +187,8 @@ func (m *model) bind(f flow, d *dest, to netip.AddrPort) *session {
 		s.state = "UDP"
 	}
 	s.timeout = m.timeouts[s.state] * ticks
+	m.born++
+	s.born = m.born
 	d.inactive++
 	d.bound()
 	m.count(d, [5]int64{0: 1})

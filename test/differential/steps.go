@@ -355,13 +355,19 @@ func (w *world) icmpPacket() {
 	case 3: // of nobody we know
 		from, to = netip.AddrPortFrom(s.vip.Addr(), 9), s.client
 		p.src, p.dst = s.client.Addr(), s.vip.Addr()
+		if f := w.anyFlow(); w.one(2) && f.proto == s.proto && f.client.Addr().Is6() == p.src.Is6() {
+			from, to, p.src, p.dst = f.vip, f.client, f.client.Addr(), f.vip.Addr()
+		}
 	}
 	quoted := w.packet(s.proto, from, to, ack).encode()
-	quoted = quoted[:min(len(quoted), 28+w.rng.IntN(100))]
+	least := 28
+	if p.src.Is6() {
+		least = 48
+	}
+	quoted = quoted[:min(len(quoted), least+w.rng.IntN(100))]
 	kind, code := pick[byte](w.rng, 3, 3, 11, 4), byte(w.rng.IntN(5))
 	p.proto, p.ttl = protoICMP, pick[byte](w.rng, 64, 64, 64, 1, 2)
 	if p.src.Is6() {
-		quoted = append(quoted, make([]byte, max(0, 48-len(quoted)))...)
 		kind, p.proto = pick[byte](w.rng, 1, 2, 3, 4), protoICMP6
 	}
 	p.body = append([]byte{kind, code, 0, 0, 0, 0, 5, byte(w.rng.IntN(256))}, quoted...)
