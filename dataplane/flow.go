@@ -50,12 +50,19 @@ func (w *Worker) replace(f *packet.Frame, p *packet.Parsed, ref conntrack.Ref, e
 	mine := w.conns.Delete(ref.Conn())
 	v := w.miss(f, p)
 	if mine {
-		if v == TxICMPError && methodOf(e.Flags()) != lvs.MethodNAT {
+		if v == TxICMPError && methodOf(e.Flags()) != lvs.MethodNAT && !w.seesErrors(p) {
 			w.countReply(e.Dest(), f.Len-p.L3Off) // it is still there when the error passes
 		}
 		w.Gone(ref, e)
 	}
 	return v
+}
+
+// seesErrors reports whether the packet has a session now, whose reply our error about it was then.
+func (w *Worker) seesErrors(p *packet.Parsed) bool {
+	key := flowKey(p)
+	ref := w.conns.FindKey(&key)
+	return ref != 0 && !ref.Reply() && methodOf(w.table.Entry(ref).Flags()) != lvs.MethodNAT
 }
 
 // session is a live session as a packet found it.

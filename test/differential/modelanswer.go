@@ -130,6 +130,7 @@ func (a arrival) error(e icmpError) []conformance.Frame {
 	quoted := p.encode()
 	answer.body = append(answer.body, quoted[:min(len(quoted), most)]...)
 	answer.setSum()
+	a.erred = int64(answer.size())
 	return a.own(answer)
 }
 

@@ -115,7 +115,12 @@ func (a arrival) flow() []conformance.Frame {
 // server.
 func (a arrival) replace(s *session) []conformance.Frame {
 	delete(a.sessions, s.flow)
+	a.erred = 0
 	out := a.schedule()
+	next := a.sessions[s.flow]
+	if a.erred > 0 && s.method != "-m" && (next == nil || next.method == "-m") {
+		a.count(s.dest, [5]int64{2: 1, 4: a.erred}) // an error of ours passes as its reply
+	}
 	a.unbind(s)
 	return out
 }

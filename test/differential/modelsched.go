@@ -273,6 +273,9 @@ func (m *maglev) changed(list []*dest, _, _ *dest) {
 				turns = max(turns, 1)
 			}
 			seed := words(d.addr) + uint32(d.port)
+			if d.addr.Is6() && !d.key.v6() { // the service's family says what is hashed
+				seed = binary.BigEndian.Uint32(d.addr.AsSlice()) + uint32(d.port)
+			}
 			offset, skip := sip(seed, maglevKey)%maglevSize, sip(seed, mhSkip)%(maglevSize-1)+1
 			for ; turns > 0 && filled < maglevSize; turns-- {
 				for m.slots[(offset+steps[i]*skip)%maglevSize] != nil {

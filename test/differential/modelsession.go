@@ -53,7 +53,8 @@ type model struct {
 	timeouts  map[string]int64 // seconds by state
 	mtu       [2]int
 	dropCount int
-	born      int // sessions so far
+	erred     int64 // bytes of the last error of our own
+	born      int   // sessions so far
 	partial   map[string]*datagram
 	fault     fault // made on purpose
 	seenKinds map[string]int
