@@ -48,6 +48,9 @@ type tab struct {
 
 func newBrowser(t *testing.T) context.Context {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("a browser takes ten seconds")
+	}
 	path := ""
 	for _, name := range browsers {
 		if found, err := exec.LookPath(name); err == nil {

@@ -113,6 +113,9 @@ func buildUlvs(t *testing.T) string {
 }
 
 func TestTopInATerminal(t *testing.T) {
+	if testing.Short() {
+		t.Skip("building the program takes ten seconds")
+	}
 	ulvs := buildUlvs(t)
 	t.Run("a kick is seen within a second", func(t *testing.T) { checkTop(t, ulvs) })
 	t.Run("without a director it ends", func(t *testing.T) {
