@@ -38,7 +38,7 @@ type fault struct {
 }
 
 func TestBrokenRealServersAreFoundNamedAndUsedAgain(t *testing.T) {
-	s := newSite(t)
+	s := newSite(t, "")
 	victim := s.Addresses().Reals[1]
 	for _, f := range []fault{
 		{"web server killed", killWeb, restartWeb, methods(), []string{"connection refused"}},

@@ -65,6 +65,8 @@ type site struct {
 	t      *testing.T
 	client *control.Client
 	nginx  map[string]*process // by real server
+	extra  string              // of the configuration, besides services
+	file   string              // the configuration
 }
 
 // process is one that the test started.
@@ -79,9 +81,10 @@ func (p *process) end(sig syscall.Signal) error {
 	return p.cmd.Wait()
 }
 
-func newSite(t *testing.T) *site {
+func newSite(t *testing.T, extra string) *site {
 	t.Helper()
-	s := &site{t: t, Lab: labtest.Up(t, lab.Options{Prefix: "ulvshc", RealServers: 3}), nginx: map[string]*process{}}
+	s := &site{t: t, Lab: labtest.Up(t, lab.Options{Prefix: "ulvshc", RealServers: 3}), nginx: map[string]*process{},
+		extra: extra}
 	for _, r := range s.Addresses().Reals {
 		s.startNginx(r.Name)
 	}
@@ -159,16 +162,16 @@ func (s *site) config() string {
 			}
 		}
 	}
-	return b.String()
+	return b.String() + s.extra
 }
 
 func (s *site) startDirector() {
 	s.t.Helper()
-	file := filepath.Join(s.t.TempDir(), "ulvs.toml")
-	if err := os.WriteFile(file, []byte(s.config()), 0o600); err != nil {
+	s.file = filepath.Join(s.t.TempDir(), "ulvs.toml")
+	if err := os.WriteFile(s.file, []byte(s.config()), 0o600); err != nil {
 		s.t.Fatal(err)
 	}
-	p := s.launch("d1", binary, "run", file)
+	p := s.launch("d1", binary, "run", s.file)
 	s.t.Cleanup(func() {
 		if err := p.end(syscall.SIGTERM); err != nil {
 			s.t.Errorf("ulvs ended with %v", err)
