@@ -148,7 +148,8 @@ func (m *Machine) backupAdvert(in *instance, u *unit, a *Advert) {
 	default:
 		in.preempting = true // let pass: the timer runs on
 	}
-	if m.cfg.Gossip && a.Priority != PriorityGiveUp && m.members < 2 && m.cfg.Directors > 1 {
+	alone := m.cfg.Gossip && m.cfg.Directors > 1 && m.members < 2
+	if alone && a.Priority != PriorityGiveUp && m.now-u.since > gossipGrace {
 		m.alarm(u, Action{Reason: AlarmSyncLost})
 	}
 }

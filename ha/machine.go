@@ -15,6 +15,8 @@ const (
 	linger = time.Second
 	// alarmPause keeps one alarm of a unit from repeating with every advert.
 	alarmPause = 10 * time.Second
+	// gossipGrace is how long a director that has just started may take to find the others.
+	gossipGrace = 5 * time.Second
 	// lowerPause bounds the announcements that a lower master's adverts cause.
 	lowerPause = time.Second
 )

@@ -73,11 +73,19 @@ func (a *app) capture(ctx context.Context, flags *captureFlags) error {
 	defer stop()
 	counts, err := control.NewClient(a.socket).Capture(ctx, flags.CaptureQuery, out)
 	if err := errors.Join(err, closeOut()); err != nil {
+		dropEmpty(flags.file)
 		return err
 	}
 	fmt.Fprintf(a.errOut, "%d frames taken, %d of them lost: the capture was too slow for them\n",
 		counts.Taken, counts.Lost)
 	return nil
+}
+
+// dropEmpty removes a file that a failed capture made for nothing.
+func dropEmpty(path string) {
+	if info, err := os.Lstat(path); err == nil && info.Mode().IsRegular() && info.Size() == 0 {
+		_ = os.Remove(path)
+	}
 }
 
 // captureOutput opens the file. A terminal is none.

@@ -75,8 +75,12 @@ func text(m *mapper, t *table, s *stmt, r *rule) {
 }
 
 // lower is one word of a fixed set, which ulvs writes in lower case.
-func lower(m *mapper, t *table, s *stmt, r *rule) {
-	v := strings.ToLower(s.arg(1))
+func lower(m *mapper, t *table, s *stmt, r *rule) { m.oneWord(t, s, r, strings.ToLower(s.arg(1))) }
+
+// upper is one that ulvs writes in upper case, as 1.0C.
+func upper(m *mapper, t *table, s *stmt, r *rule) { m.oneWord(t, s, r, strings.ToUpper(s.arg(1))) }
+
+func (m *mapper) oneWord(t *table, s *stmt, r *rule, v string) {
 	if v == "" {
 		m.wrong(t, s, "a value")
 		return

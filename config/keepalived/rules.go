@@ -203,7 +203,7 @@ type checker struct {
 
 func checkers() []checker {
 	http := []rule{
-		{"http_protocol", "http_protocol", lower, ""},
+		{"http_protocol", "http_protocol", upper, ""},
 		{"fast_recovery", "fast_recovery", boolean, ""},
 		{"url", "path, status_code, digest, regex; urls for several", mapURL, ""},
 	}
