@@ -213,6 +213,9 @@ func (w *Worker) echoOptions(h packet.IPv4, source uint32, dst *[maxOptions]byte
 		}
 		o = dst[n : n+copy(dst[n:], o)]
 		n += len(o)
+		if !pointsBehindItself(o) {
+			return 0, false
+		}
 		wrong := -1
 		switch {
 		case o[0] == optRecordRoute:
@@ -229,6 +232,18 @@ func (w *Worker) echoOptions(h packet.IPv4, source uint32, dst *[maxOptions]byte
 		n++
 	}
 	return n, true
+}
+
+// pointsBehindItself reports whether an option's entries begin behind its head. takeOptions refuses others; that they
+// never get here is not for a panic to find out.
+func pointsBehindItself(o []byte) bool {
+	switch o[0] {
+	case optRecordRoute:
+		return len(o) >= 3 && int(o[optPointer]) > 3
+	case optTimestamp:
+		return len(o) >= 4 && int(o[optPointer]) > 4
+	}
+	return true
 }
 
 // option returns the first option of a kind among those that made sense.

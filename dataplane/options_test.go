@@ -114,6 +114,12 @@ func FuzzOptions(f *testing.F) {
 			t.Errorf("fault at %d of %d bytes", plan.bad, len(h))
 		}
 		var dst [maxOptions]byte
+		if n, ok := w.echoOptions(h, 3, &dst); n%4 != 0 || !ok && n != 0 {
+			t.Errorf("%x, not looked at before, echoes as %x, %v", o, dst[:n], ok)
+		}
+		if plan.bad != 0 { // as takeOptions has it
+			w.optionsEnd = plan.upTo
+		}
 		if n, ok := w.echoOptions(h, 3, &dst); n%4 != 0 || n > len(o) || !ok && n != 0 {
 			t.Errorf("%x echoes as %x, %v", o, dst[:n], ok)
 		}
