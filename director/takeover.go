@@ -36,7 +36,7 @@ type takeover struct {
 	units     []ha.Unit
 	begin     time.Time
 	events    chan ha.Event
-	adverts   chan vrrp.Received
+	adverts   chan heardAdvert
 	ask       chan func(*ha.Machine)
 	stop      chan struct{}
 	done      chan struct{} // closed when the machine has ended
@@ -50,6 +50,12 @@ type takeover struct {
 	complain  time.Time
 	lingers   []time.Time // when a unit's lingering ends; zero: it does not linger
 	states    []ha.State
+}
+
+// heardAdvert is what came on a socket: an advert, or why it is none.
+type heardAdvert struct {
+	vrrp.Received
+	reject ha.Reject
 }
 
 type socketKey struct {
@@ -71,7 +77,7 @@ func (d *director) openTakeover() error {
 	}
 	t := &takeover{
 		d: d, conf: conf, begin: d.started, events: make(chan ha.Event, takeoverQueue),
-		adverts: make(chan vrrp.Received, takeoverQueue), ask: make(chan func(*ha.Machine)),
+		adverts: make(chan heardAdvert, takeoverQueue), ask: make(chan func(*ha.Machine)),
 		stop: make(chan struct{}), done: make(chan struct{}), told: make(chan struct{}),
 		sockets:   map[socketKey]*vrrp.Socket{},
 		announcer: map[string]*vrrp.Announcer{}, runner: runner.New(notifyScripts), notifies: make(chan func(), 256),
@@ -153,13 +159,11 @@ func (t *takeover) openInstance(unit int, i *ha.Instance, conf *config.VRRP) (er
 func (t *takeover) receive(s *vrrp.Socket) {
 	defer t.readers.Done()
 	for {
-		var r vrrp.Received
-		reject, err := s.Receive(&r)
+		var r heardAdvert
+		var err error
+		r.reject, err = s.Receive(&r.Received)
 		if err != nil {
 			return
-		}
-		if reject != ha.RejectNone {
-			r.Advert = ha.Advert{Version: 0, VRID: uint8(reject)}
 		}
 		select {
 		case t.adverts <- r:
@@ -250,9 +254,9 @@ func (t *takeover) drain(m *ha.Machine) {
 }
 
 // heard finds the instance that an advert is for.
-func (t *takeover) heard(m *ha.Machine, r *vrrp.Received) {
-	if r.Advert.Version == 0 {
-		m.Count(ha.Reject(r.Advert.VRID))
+func (t *takeover) heard(m *ha.Machine, r *heardAdvert) {
+	if r.reject != ha.RejectNone {
+		m.Count(r.reject)
 		return
 	}
 	for i, in := range t.instances {
