@@ -25,24 +25,7 @@ var ulvsBinary string
 
 func TestMain(m *testing.M) {
 	lab.RunHelper()
-	os.Exit(run(m))
-}
-
-func run(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "ulvs-failover")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer os.RemoveAll(dir)
-	ulvsBinary = filepath.Join(dir, "ulvs")
-	build := exec.Command("go", "build", "-o", ulvsBinary, "ulvs/cmd/ulvs")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "build ulvs: %v\n%s", err, out)
-		return 1
-	}
-	return m.Run()
+	os.Exit(labtest.Run(m, &ulvsBinary))
 }
 
 // peer is a process that speaks VRRP in a director's namespace.

@@ -36,20 +36,7 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer lock.Close()
-	dir, err := os.MkdirTemp("", "ulvs-forward")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer os.RemoveAll(dir)
-	binary = filepath.Join(dir, "ulvs")
-	build := exec.Command("go", "build", "-o", binary, "ulvs/cmd/ulvs")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "build ulvs: %v\n%s", err, out)
-		return 1
-	}
-	return m.Run()
+	return labtest.Run(m, &binary)
 }
 
 // alone waits until no other run of these tests is under way, whose labs have the same names and

@@ -25,24 +25,7 @@ var binary string
 
 func TestMain(m *testing.M) {
 	lab.RunHelper()
-	os.Exit(run(m))
-}
-
-func run(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "ulvs-health")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer os.RemoveAll(dir)
-	binary = filepath.Join(dir, "ulvs")
-	build := exec.Command("go", "build", "-o", binary, "ulvs/cmd/ulvs")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "build ulvs: %v\n%s", err, out)
-		return 1
-	}
-	return m.Run()
+	os.Exit(labtest.Run(m, &binary))
 }
 
 // The checks of the site, and how long they may take to find a dead server.

@@ -1,0 +1,28 @@
+package labtest
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+// Run builds ulvs into a folder of its own, says in binary where it is, runs the tests, and removes it. It returns
+// what os.Exit takes.
+func Run(m *testing.M, binary *string) int {
+	dir, err := os.MkdirTemp("", "ulvs-test")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	*binary = filepath.Join(dir, "ulvs")
+	build := exec.Command("go", "build", "-o", *binary, "ulvs/cmd/ulvs")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "build ulvs: %v\n%s", err, out)
+		return 1
+	}
+	return m.Run()
+}
