@@ -3,11 +3,14 @@ package replicate
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"net/netip"
 	"os"
 	"os/exec"
+	"runtime/pprof"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -17,8 +20,11 @@ import (
 // tried with a tenth of the sessions.
 var full = flag.Bool("full", false, "1 000 000 sessions, 500 000 deltas a second for 20 s")
 
-// childEnv holds the peer's address in the process that is the standby.
-const childEnv = "ULVS_REPLICATE_PEER"
+// childEnv holds the peer's address in the process that is the standby, profileEnv where it writes its CPU profile.
+const (
+	childEnv   = "ULVS_REPLICATE_PEER"
+	profileEnv = "ULVS_REPLICATE_PROFILE"
+)
 
 // report is what the standby says of itself.
 type report struct {
@@ -32,13 +38,31 @@ type report struct {
 
 func TestMain(m *testing.M) {
 	if peer := os.Getenv(childEnv); peer != "" {
-		if err := standby(peer); err != nil {
+		if err := profiled(func() error { return standby(peer) }); err != nil {
 			fmt.Fprintln(os.Stderr, "standby:", err)
 			os.Exit(1)
 		}
 		return
 	}
 	os.Exit(m.Run())
+}
+
+// profiled runs f, with a CPU profile if one is wanted.
+func profiled(f func() error) error {
+	name := os.Getenv(profileEnv)
+	if name == "" {
+		return f()
+	}
+	out, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	if err := pprof.StartCPUProfile(out); err != nil {
+		return err
+	}
+	err = f()
+	pprof.StopCPUProfile()
+	return errors.Join(err, out.Close())
 }
 
 // standby answers with a report each line that it reads, until there are no more.
@@ -94,6 +118,10 @@ func startChild(t *testing.T, peer netip.AddrPort) *child {
 	}
 	c := &child{t: t, cmd: exec.Command(self)}
 	c.cmd.Env = append(os.Environ(), childEnv+"="+peer.String())
+	if f := flag.Lookup("test.cpuprofile"); f != nil && f.Value.String() != "" {
+		name := strings.ReplaceAll(t.Name(), "/", "_") // the standby's profile lies beside our own
+		c.cmd.Env = append(c.cmd.Env, profileEnv+"="+f.Value.String()+"."+name)
+	}
 	c.cmd.Stderr = os.Stderr
 	stdout, err := c.cmd.StdoutPipe()
 	if err != nil {

@@ -28,8 +28,8 @@ const nameHeader = "X-Real-Server"
 
 // Limits of the servers.
 const (
-	maxTransfer = 1 << 30 // bytes of one payload
-	idleLimit   = 2 * time.Minute
+	maxTransfer = 1 << 30         // bytes of one payload
+	idleLimit   = 2 * time.Minute // between two things that a client says
 	maxDatagram = 65535
 )
 
@@ -121,10 +121,21 @@ func echoTCP(ctx context.Context, conn net.Conn, name string) {
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
 	defer func() { _ = conn.Close() }()
-	_ = conn.SetDeadline(time.Now().Add(idleLimit))
 	if _, err := fmt.Fprintln(conn, name); err == nil {
-		_, _ = io.Copy(conn, conn)
+		_, _ = io.Copy(conn, patient{conn})
 	}
+}
+
+// patient reads from a connection, and gives up when nothing came for idleLimit. What lasts longer than that as a
+// whole is the clients' business: sessions that outlive many takeovers do.
+type patient struct{ net.Conn }
+
+// Read implements io.Reader.
+func (p patient) Read(b []byte) (int, error) {
+	if err := p.SetDeadline(time.Now().Add(idleLimit)); err != nil {
+		return 0, err
+	}
+	return p.Conn.Read(b)
 }
 
 // serveUDP listens with one socket for each family: each then has one kind of
