@@ -23,6 +23,7 @@ import (
 	"ulvs/dataplane/afxdp"
 	"ulvs/events"
 	"ulvs/health"
+	"ulvs/internal/sdnotify"
 	"ulvs/route"
 	"ulvs/userstack"
 )
@@ -37,6 +38,8 @@ type Options struct {
 	Load func() (*config.Config, error)
 	// Reloads asks for a Reload with every value that it delivers. May be nil.
 	Reloads <-chan struct{}
+	// Manager is told when the director serves, lives and ends. Nil: there is none.
+	Manager *sdnotify.Notifier
 }
 
 // gcPercent trades memory for fewer collections, which steal time from workers. The
@@ -130,6 +133,7 @@ func Run(ctx context.Context, opt Options) (err error) {
 	d.journal.Add(events.Event{Kind: events.Started, Count: int64(len(opt.Config.Services()))})
 	d.log.Info("forwarding", "name", opt.Config.Node.Name, "workers", len(d.workers),
 		"services", len(opt.Config.Services()), "interfaces", opt.Config.Node.Interfaces)
+	defer d.tellManager()()
 	return d.loop(ctx)
 }
 

@@ -202,7 +202,7 @@ func (t *takeover) run(m *ha.Machine) {
 	defer timer.Stop()
 	beat := time.NewTicker(heartbeatPeriod)
 	defer beat.Stop()
-	hearts := t.newHearts()
+	hearts := t.d.newHearts()
 	for {
 		timer.Reset(t.wait(m))
 		select {

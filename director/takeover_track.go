@@ -20,16 +20,16 @@ import (
 
 // hearts watches whether workers move.
 type hearts struct {
-	t     *takeover
+	d     *director
 	seen  []uint64    // batches
 	moved []time.Time // when they last changed
 	alive bool
 }
 
-func (t *takeover) newHearts() *hearts {
+func (d *director) newHearts() *hearts {
 	now := time.Now()
-	h := &hearts{t: t, alive: true}
-	for _, w := range t.d.workers {
+	h := &hearts{d: d, alive: true}
+	for _, w := range d.workers {
 		h.seen, h.moved = append(h.seen, w.dp.Stats().Batches()), append(h.moved, now)
 	}
 	return h
@@ -38,7 +38,7 @@ func (t *takeover) newHearts() *hearts {
 // look wakes the workers, which sleep while nothing comes, and reports whether all of them moved lately.
 func (h *hearts) look(now time.Time) (changed, alive bool) {
 	alive = true
-	for i, w := range h.t.d.workers {
+	for i, w := range h.d.workers {
 		if n := w.dp.Stats().Batches(); n != h.seen[i] {
 			h.seen[i], h.moved[i] = n, now
 		}

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"ulvs/config"
+	"ulvs/internal/sdnotify"
 )
 
 // directorFunc forwards until ctx ends. Tests put another one in place of director.Run.
@@ -27,6 +28,7 @@ type runOptions struct {
 	Version    string
 	Load       func() (*config.Config, error)
 	Reloads    <-chan struct{}
+	Manager    *sdnotify.Notifier
 }
 
 func (a *app) runCommand() *cobra.Command {
@@ -72,6 +74,10 @@ func (a *app) runFile(ctx context.Context, path string, log *slog.Logger) error 
 	if path, err = filepath.Abs(path); err != nil {
 		return fmt.Errorf("find the configuration again: %w", err)
 	}
+	manager, err := sdnotify.Open(os.Getenv, os.Getpid())
+	if err != nil {
+		return err
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	signals := make(chan os.Signal, 2)
@@ -81,6 +87,7 @@ func (a *app) runFile(ctx context.Context, path string, log *slog.Logger) error 
 	go runSignals(ctx, signals, signalActions{cancel: cancel, exit: os.Exit, log: log, reloads: reloads})
 	return a.run(ctx, runOptions{
 		Config: c, ConfigPath: path, Log: log, Version: version(), Load: loader(path, c), Reloads: reloads,
+		Manager: manager,
 	})
 }
 

@@ -65,7 +65,7 @@ var Table = []Rule{
 	{"control/top", []string{"control", "events", sys}, "a screen; what it asks is behind an interface"},
 	{"control/ipvsadm", []string{"lvs", "control"}, "ipvsadm's words; the director is behind an interface"},
 	{"cmd/ulvs", []string{"director", "control", "control/ipvsadm", "control/top", "config",
-		"config/keepalived", "capture", "tuning", "events", "test/lab", cobra},
+		"config/keepalived", "capture", "tuning", "events", "internal/sdnotify", "test/lab", cobra},
 		"flags and signals only"},
 	{"internal/testutil", []string{netns, sys}, "test helpers know nothing of ulvs"},
 	{"internal/runner", []string{sys}, "processes, for whoever has a command to run"},
