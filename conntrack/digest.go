@@ -10,6 +10,15 @@ const (
 	leafBits = 17
 )
 
+// LeafSet is a set of leaves of a Digest.
+type LeafSet [DigestLeaves / 64]uint64
+
+// Add puts a leaf in.
+func (s *LeafSet) Add(leaf uint32) { s[leaf/64] |= 1 << (leaf % 64) }
+
+// Has reports whether a leaf is in.
+func (s *LeafSet) Has(leaf uint32) bool { return s[leaf/64]>>(leaf%64)&1 != 0 }
+
 // DigestKey makes digests that nobody without it can make collide. Directors share it.
 type DigestKey [4]uint64
 

@@ -7,20 +7,21 @@ import (
 	"ulvs/internal/ring"
 )
 
-// DefaultLogSize is the records a Log holds: 30 ms at half a million a second, of 96 bytes each.
-const DefaultLogSize = 16384
+// DefaultLogSize is the records a Log holds: 130 ms at half a million a second, of 96 bytes each. A reader that shares
+// its core with others waits for tens of milliseconds now and then.
+const DefaultLogSize = 65536
 
 // LogOptions are what a Log is made of.
 type LogOptions struct {
 	Size   int             // records, a power of two; 0: DefaultLogSize
-	Digest DigestKey       // which slots are dirty when the log was full
+	Digest DigestKey       // which leaves are dirty when the log was full
 	Term   *atomic.Uint32  // of this director, in the low 8 bits; nil: 0 for ever
 	Epoch  int64           // Unix nanoseconds at time 0 of the worker's clock
 	Wake   chan<- struct{} // told, without waiting, that a sleeping reader has something to read; may be nil
 }
 
 // Log is what one worker tells the director about its conns: a bounded ring, one writer and
-// one reader. The writer never waits: what does not fit is counted, and the slot of the
+// one reader. The writer never waits: what does not fit is counted, and the leaf of the
 // digest that covers it is marked, so that all of it is sent again.
 type Log struct {
 	ring     *ring.SPSC[Record]
@@ -30,7 +31,7 @@ type Log struct {
 	wake     chan<- struct{}
 	sleeping atomic.Bool
 	dropped  atomic.Uint64
-	dirty    [DigestSlots / 64]atomic.Uint64
+	dirty    [DigestLeaves / 64]atomic.Uint64
 }
 
 // NewLog makes an empty log.
@@ -63,8 +64,8 @@ func (l *Log) Next() *Record { return l.ring.Claim() }
 // Drop counts a record that found no room.
 func (l *Log) Drop(k *Key) {
 	l.dropped.Add(1)
-	slot := l.key.Leaf(k) / SlotLeaves
-	l.dirty[slot/64].Or(1 << (slot % 64))
+	leaf := l.key.Leaf(k)
+	l.dirty[leaf/64].Or(1 << (leaf % 64))
 }
 
 // Flush shows the reader what was written since the last Flush; once per batch.
@@ -97,13 +98,14 @@ func (l *Log) Sleep() bool {
 // Dropped returns how many records found no room.
 func (l *Log) Dropped() uint64 { return l.dropped.Load() }
 
-// TakeDirty returns the slots of the digest that records were dropped of since the last call, a bit
-// each; any is false if there are none.
-func (l *Log) TakeDirty() (slots [DigestSlots / 64]uint64, any bool) {
+// TakeDirty adds the leaves of the digest that records were dropped of since the last call to a set; any is
+// false if there are none.
+func (l *Log) TakeDirty(leaves *LeafSet) (any bool) {
 	for i := range l.dirty {
 		if l.dirty[i].Load() != 0 {
-			slots[i], any = l.dirty[i].Swap(0), true
+			leaves[i] |= l.dirty[i].Swap(0)
+			any = true
 		}
 	}
-	return slots, any
+	return any
 }

@@ -184,10 +184,11 @@ func TestAFullLogCountsAndMarksWhatItDrops(t *testing.T) {
 	}
 	k := flow(9, false, 0).Key
 	l.Drop(&k)
-	if slots, any := l.TakeDirty(); !any || l.Dropped() != 1 || slots == [DigestSlots / 64]uint64{} {
+	var dirty, again LeafSet
+	if any := l.TakeDirty(&dirty); !any || l.Dropped() != 1 || !dirty.Has((&DigestKey{1, 2, 3, 4}).Leaf(&k)) {
 		t.Errorf("dropped %d, dirty %v", l.Dropped(), any)
 	}
-	if _, any := l.TakeDirty(); any {
+	if l.TakeDirty(&again) || again != (LeafSet{}) {
 		t.Error("dirty twice")
 	}
 	if len(l.Read(9)) != 0 {

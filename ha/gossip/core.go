@@ -32,7 +32,7 @@ const (
 	EventSent                      // an ActionMessage to Peer is through, or failed
 	EventPeerUp                    // Peer is there, with Epoch
 	EventPeerDown                  // Peer is gone
-	EventDirty                     // Slots: records of them were lost before they got here
+	EventDirty                     // Leaves: records of them were lost before they got here
 )
 
 // Event is one thing that happened. What it points to is the caller's again after Step.
@@ -43,7 +43,7 @@ type Event struct {
 	Lane    int
 	Records []conntrack.Record
 	Data    []byte
-	Slots   [conntrack.DigestSlots / 64]uint64
+	Leaves  *conntrack.LeafSet
 }
 
 // ActionKind says what is to be done.
@@ -80,7 +80,8 @@ type CoreOptions struct {
 // Times of a Core.
 const (
 	flushAfter   = time.Millisecond      // a datagram that is not full waits for so long
-	ackEvery     = 20 * time.Millisecond // while something came or is missing
+	ackEvery     = 20 * time.Millisecond // while something came
+	ackGap       = 5 * time.Millisecond  // while something is missing, or the sender asks
 	ackIdle      = time.Second
 	gapPatience  = 5 * time.Millisecond // before a gap is complained about for the first time
 	statusSoon   = 5 * time.Millisecond // after the last delta: its loss would not be noticed otherwise
@@ -90,7 +91,9 @@ const (
 	askEvery     = 500 * time.Millisecond // for a snapshot that does not begin
 	askStalled   = 5 * time.Second        // or does not go on
 	reapSilence  = 2 * conntrack.TicksPerSecond
-	scanBudget   = 8192 // entries of the table per tick
+	workEvery    = time.Millisecond // between two pieces of what takes long: digests, snapshots
+	workMost     = 8                // milliseconds' worth of it at once
+	scanBudget   = 1024             // entries of the table per millisecond
 	lagLimit     = 100 * time.Millisecond
 	snapshotFrac = 10 * conntrack.DigestLeaves / 32 // leaves that differ: then a snapshot is cheaper (30 %)
 )
@@ -107,8 +110,8 @@ type Core struct {
 	walk  walk
 
 	term      uint8 // of this director, 0: it claims nothing
-	statusAt  time.Duration
 	statusDue time.Duration
+	workedAt  time.Duration
 	arena     [][]byte // of this Step's datagrams that are not in a ring
 	used      int
 	stats     CoreStats
@@ -163,7 +166,7 @@ func (c *Core) Step(now time.Duration, ev *Event) []Action {
 	case EventPeerDown:
 		c.down(ev.Peer)
 	case EventDirty:
-		c.dirty(&ev.Slots)
+		c.dirty(ev.Leaves)
 	}
 	c.tick()
 	return c.acts
@@ -181,14 +184,25 @@ func (c *Core) tick() {
 	}
 	for _, p := range c.peers {
 		c.ackPeer(p)
-		c.askSnapshot(p)
-		c.serve(p)
-		c.sendLeaves(p)
 	}
 	if c.now >= c.statusDue {
 		c.sendStatus()
 	}
-	c.walkOn()
+	if since := c.now - c.workedAt; since >= workEvery {
+		c.workedAt = c.now
+		c.work(int(min(since/workEvery, workMost)))
+	}
+}
+
+// work goes on with what takes long, as much as is due after so many milliseconds: datagrams and records that come
+// meanwhile wait for it, so it is the same however many of them there are.
+func (c *Core) work(millis int) {
+	for _, p := range c.peers {
+		c.askSnapshot(p)
+		c.serve(p)
+		c.sendLeaves(p, millis)
+	}
+	c.walkOn(millis)
 }
 
 // peer returns a live peer, nil if it is not there.

@@ -17,9 +17,9 @@ const (
 	slotWords   = conntrack.DigestSlots / 64
 	rootPart    = 128 // slots per datagram
 	rootParts   = conntrack.DigestSlots / rootPart
-	leavesBurst = 16      // datagrams of leaves per tick and peer
-	listBurst   = 32      // datagrams of listed leaves per tick
-	listMax     = 1 << 14 // sessions that are listed per walk
+	leavesBurst = 4       // datagrams of leaves per millisecond and peer
+	listBurst   = 4       // datagrams of listed leaves per millisecond
+	listMax     = 1 << 15 // sessions that are listed per walk
 	reapMax     = 1 << 12 // leaves that are looked through for what is gone, per walk
 	busyMax     = 512     // leaves per round and peer that are asked for although they change all the time
 	wantSize    = 18
@@ -38,9 +38,10 @@ type walk struct {
 	began, ended     time.Duration
 	whole, wasWhole  bool // nothing was on its way when this walk, when the last one, began
 	count, sessions  int
-	touched, before  *leafSet // since this walk began; since the one before
+	touched, before  *conntrack.LeafSet // since this walk began; since the one before
 
 	listed []listed // sessions of leaves that somebody has to see
+	order  []uint64 // of them: leaf << 32 | index in listed, sorted
 	lists  []list   // datagrams still to be sent
 	reaps  map[uint32]*reap
 	gone   []conntrack.Key
@@ -53,7 +54,7 @@ type listed struct {
 	rec     conntrack.Record
 }
 
-// list is a leaf to be told to a peer: listed[from:to].
+// list is a leaf to be told to a peer: the sessions of order[from:up].
 type list struct {
 	to       NodeID
 	leaf     uint32
@@ -70,24 +71,24 @@ type reap struct {
 
 func (w *walk) init(k conntrack.DigestKey) {
 	w.key = k
-	w.touched, w.before = new(leafSet), new(leafSet)
+	w.touched, w.before = new(conntrack.LeafSet), new(conntrack.LeafSet)
 	w.reaps = map[uint32]*reap{}
 	w.ended = -digestEvery
 }
 
 // touch notes that a leaf is changing: that it differs from a peer's means nothing.
-func (w *walk) touch(leaf uint32) { w.touched.add(leaf) }
+func (w *walk) touch(leaf uint32) { w.touched.Add(leaf) }
 
-func (w *walk) calm(leaf uint32) bool { return !w.touched.has(leaf) && !w.before.has(leaf) }
+func (w *walk) calm(leaf uint32) bool { return !w.touched.Has(leaf) && !w.before.Has(leaf) }
 
 // walkOn goes on with the walk, or begins one, or sends what the last one found.
-func (c *Core) walkOn() {
+func (c *Core) walkOn(millis int) {
 	w := &c.walk
 	switch {
 	case w.running:
-		c.walkPiece()
+		c.walkPiece(millis)
 	case len(w.lists) > 0:
-		c.sendLists()
+		c.sendLists(millis)
 	case c.now-w.began >= digestEvery, w.urgent && c.now-w.ended >= digestSoon:
 		w.running, w.urgent, w.at, w.count, w.began = true, false, 0, 0, c.now
 		if w.building == nil {
@@ -97,17 +98,17 @@ func (c *Core) walkOn() {
 		w.whole = c.complete()
 		w.listed = w.listed[:0]
 		w.touched, w.before = w.before, w.touched
-		*w.touched = leafSet{}
+		*w.touched = conntrack.LeafSet{}
 		for _, p := range c.peers {
 			p.offering, p.offer = p.offer, nil // what is offered later is not wholly in this walk
 		}
-		c.walkPiece()
+		c.walkPiece(millis)
 	}
 }
 
-func (c *Core) walkPiece() {
+func (c *Core) walkPiece(millis int) {
 	w := &c.walk
-	w.at = c.opt.Store.Scan(w.at, scanBudget, func(r *conntrack.Record, own bool) {
+	w.at = c.opt.Store.Scan(w.at, millis*scanBudget, func(r *conntrack.Record, own bool) {
 		w.count++
 		leaf := w.building.Add(r)
 		if reap := w.reaps[leaf]; reap != nil && !own && c.isGone(reap, r) {
@@ -149,7 +150,7 @@ func (c *Core) reapGone() {
 
 func (c *Core) offered(leaf uint32) bool {
 	for _, p := range c.peers {
-		if p.offering != nil && p.offering.has(leaf) {
+		if p.offering != nil && p.offering.Has(leaf) {
 			return true
 		}
 	}
@@ -198,8 +199,12 @@ func (w *walk) flags() uint8 {
 // planLists sorts what was found for peers by leaf.
 func (c *Core) planLists() {
 	w := &c.walk
-	slices.SortStableFunc(w.listed, func(a, b listed) int { return int(a.leaf) - int(b.leaf) })
 	full := len(w.listed) == listMax
+	w.order = w.order[:0]
+	for i := range w.listed {
+		w.order = append(w.order, uint64(w.listed[i].leaf)<<32|uint64(i))
+	}
+	slices.Sort(w.order) // not the sessions themselves: they are large
 	w.lists = w.lists[:0]
 	for _, p := range c.peers {
 		if p.offering != nil {
@@ -214,15 +219,15 @@ func (c *Core) planFor(p *peer, full bool) {
 	for i, word := range p.offering {
 		for ; word != 0; word &= word - 1 {
 			leaf := uint32(i*64 + bits.TrailingZeros64(word))
-			for at < len(w.listed) && w.listed[at].leaf < leaf {
+			for at < len(w.order) && uint32(w.order[at]>>32) < leaf {
 				at++
 			}
 			end := at
-			for end < len(w.listed) && w.listed[end].leaf == leaf {
+			for end < len(w.order) && uint32(w.order[end]>>32) == leaf {
 				end++
 			}
 			if full && end == at { // the next walk's
-				p.offers(leaf)
+				p.offers().Add(leaf)
 				w.urgent = true
 				continue
 			}
@@ -234,17 +239,21 @@ func (c *Core) planFor(p *peer, full bool) {
 }
 
 // sendLists sends some of the leaves that peers have to see, each with all its sessions.
-func (c *Core) sendLists() {
+func (c *Core) sendLists(millis int) {
 	w := &c.walk
-	for range listBurst {
+	for range millis * listBurst {
 		if len(w.lists) == 0 {
 			return
 		}
 		l := &w.lists[0]
 		b := c.buffer()
 		n := 0
-		for l.from < l.up && len(b)+sizeOf(&w.listed[l.from].rec) <= c.opt.Payload {
-			b = appendRecord(b, &w.listed[l.from].rec, w.listed[l.from].standby)
+		for l.from < l.up {
+			s := &w.listed[uint32(w.order[l.from])]
+			if len(b)+sizeOf(&s.rec) > c.opt.Payload {
+				break
+			}
+			b = appendRecord(b, &s.rec, s.standby)
 			l.from++
 			n++
 		}
@@ -262,26 +271,23 @@ func (c *Core) sendLists() {
 	}
 }
 
-// dirty makes everybody look at slots of which the data plane's log lost records.
-func (c *Core) dirty(slots *[slotWords]uint64) {
+// dirty makes everybody look at leaves of which the data plane's log lost records.
+func (c *Core) dirty(leaves *conntrack.LeafSet) {
 	for _, p := range c.peers {
-		for i, word := range slots {
-			for ; word != 0; word &= word - 1 {
-				slot := i*64 + bits.TrailingZeros64(word)
-				for leaf := range uint32(conntrack.SlotLeaves) {
-					p.offers(uint32(slot)*conntrack.SlotLeaves + leaf)
-				}
-			}
+		set := p.offers()
+		for i, word := range leaves {
+			set[i] |= word
 		}
 	}
 	c.walk.urgent = true
 }
 
-func (p *peer) offers(leaf uint32) {
+// offers are the leaves whose records a peer has to see.
+func (p *peer) offers() *conntrack.LeafSet {
 	if p.offer == nil {
-		p.offer = new(leafSet)
+		p.offer = new(conntrack.LeafSet)
 	}
-	p.offer.add(leaf)
+	return p.offer
 }
 
 // onRoot compares the sums of slots.
@@ -314,10 +320,10 @@ func (c *Core) onRoot(p *peer, h *laneHead, body []byte) bool {
 }
 
 // sendLeaves sends a peer the sums of leaves of slots that differ.
-func (c *Core) sendLeaves(p *peer) {
+func (c *Core) sendLeaves(p *peer, millis int) {
 	sent := 0
 	for i := range p.leavesDue {
-		for ; p.leavesDue[i] != 0 && sent < leavesBurst; sent++ {
+		for ; p.leavesDue[i] != 0 && sent < millis*leavesBurst; sent++ {
 			slot := i*64 + bits.TrailingZeros64(p.leavesDue[i])
 			p.leavesDue[i] &= p.leavesDue[i] - 1
 			b := c.buffer()
@@ -353,7 +359,7 @@ func (c *Core) onLeaves(p *peer, h *laneHead, body []byte) bool {
 			continue
 		}
 		mask[i/64] |= 1 << (i % 64)
-		p.offers(leaf)
+		p.offers().Add(leaf)
 	}
 	if p.settled > snapshotFrac {
 		p.want, p.getting = true, getting{number: p.getting.number}
@@ -387,7 +393,7 @@ func (c *Core) onWant(p *peer, h *laneHead, body []byte) bool {
 		}
 		for i := range uint32(conntrack.SlotLeaves) {
 			if binary.BigEndian.Uint64(body[2+8*(i/64):])>>(i%64)&1 != 0 {
-				p.offers(slot*conntrack.SlotLeaves + i)
+				p.offers().Add(slot*conntrack.SlotLeaves + i)
 			}
 		}
 	}

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"math/bits"
 	"time"
+
+	"ulvs/conntrack"
 )
 
 // peer is a director that is there.
@@ -30,11 +32,11 @@ type peer struct {
 	serving serving
 
 	// digests
-	leavesDue [slotWords]uint64 // slots whose leaves it has to see
-	offer     *leafSet          // leaves whose records it has to see; nil: none
-	offering  *leafSet          // of them, those that the walk under way looks for
-	differing int               // leaves, in the last round
-	settled   int               // of them, that did not change meanwhile
+	leavesDue [slotWords]uint64  // slots whose leaves it has to see
+	offer     *conntrack.LeafSet // leaves whose records it has to see; nil: none
+	offering  *conntrack.LeafSet // of them, those that the walk under way looks for
+	differing int                // leaves, in the last round
+	settled   int                // of them, that did not change meanwhile
 	compared  time.Duration
 	matched   time.Duration // when the digests were last equal
 	hasMatch  bool
@@ -52,6 +54,7 @@ type recvLane struct {
 	gapSince time.Duration
 	ackAt    time.Duration
 	due      bool // something came since the last ack
+	asked    bool // the sender waits for one
 }
 
 // recvWindow is how far ahead of a gap the lane goes on: as much as the sender can send again.
@@ -213,6 +216,7 @@ func (c *Core) onStatus(p *peer, h *laneHead, body []byte) bool {
 		}
 		l := p.lane(i)
 		l.start(next)
+		l.asked = l.asked || h.flags&flagAsk != 0
 		if l.next < tail {
 			c.giveUp(p, l, tail)
 		}
@@ -242,7 +246,8 @@ func (c *Core) ackPeer(p *peer) {
 		since := c.now - l.ackAt
 		switch {
 		case l.ackAt == 0, since >= ackIdle:
-		case behind && since >= ackEvery && (c.now-l.gapSince >= gapPatience || l.high-l.next > 64):
+		case behind && since >= ackGap && (c.now-l.gapSince >= gapPatience || l.high-l.next > 64):
+		case l.asked && since >= ackGap:
 		case l.due && since >= ackEvery:
 		default:
 			continue
@@ -252,7 +257,7 @@ func (c *Core) ackPeer(p *peer) {
 }
 
 func (c *Core) sendAck(p *peer, lane uint8, l *recvLane) {
-	l.ackAt, l.due = max(c.now, 1), false
+	l.ackAt, l.due, l.asked = max(c.now, 1), false, false
 	h := laneHead{kind: typeAck, lane: lane, seq: l.next, base: l.base, sessions: p.epoch.Tag()}
 	b := c.buffer()
 	for seq := l.next; seq < l.high && int(h.count) < min(gapsMax, 255); {

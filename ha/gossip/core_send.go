@@ -15,7 +15,7 @@ const (
 	// resendMax bounds what one complaint gets at once; the rest is complained about again. What was sent again
 	// is not sent once more for resendPause, or up to four times that where the peer lags: it may wait in its queue.
 	resendMax   = 1024
-	resendPause = 15 * time.Millisecond
+	resendPause = 10 * time.Millisecond
 
 	// inFlight is how many datagrams of a lane may be unacknowledged by a peer that answers: what a socket's buffer
 	// holds. Then the workers' logs wait.
@@ -123,13 +123,34 @@ func (c *Core) Drained() bool {
 	return true
 }
 
+// waits reports whether a peer has not acknowledged all that it was sent, and may yet do so.
+func (c *Core) waits() bool {
+	for _, p := range c.peers {
+		for i := range c.lanes {
+			if age, any := c.unacked(p, i); any && age < silent {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// unacked is the age of the oldest datagram of a lane that a peer has not acknowledged; any is false if there is none.
+func (c *Core) unacked(p *peer, lane int) (age time.Duration, any bool) {
+	l := &c.lanes[lane]
+	seq := max(p.acked(lane), l.tail)
+	if seq >= l.next {
+		return 0, false
+	}
+	return c.now - time.Duration(binary.BigEndian.Uint64((*l.slot(seq))[20:]))*time.Microsecond, true
+}
+
 // sendStatus tells peers how far each lane is, so that they notice when the last datagram was lost.
 func (c *Core) sendStatus() {
-	soon := c.statusAt+statusEvery > c.now
-	c.statusAt = c.now
 	c.statusDue = c.now + statusEvery
-	if soon { // once more, in case this one is lost as well
-		c.statusDue = c.now + 4*statusSoon
+	waits := c.waits()
+	if waits { // this one may be lost, or the answer
+		c.statusDue = c.now + 2*statusSoon
 	}
 	b := c.buffer()
 	for i := range c.lanes {
@@ -140,6 +161,9 @@ func (c *Core) sendStatus() {
 	h.tail = c.walk.id
 	if c.complete() {
 		h.flags |= flagComplete
+	}
+	if waits {
+		h.flags |= flagAsk
 	}
 	if c.term != 0 {
 		h.flags |= flagOwner
@@ -204,12 +228,8 @@ func (c *Core) onAck(p *peer, h *laneHead, body []byte) bool {
 // lag is how far a peer is behind: the age of the oldest datagram that it has not acknowledged.
 func (c *Core) lag(p *peer) (worst time.Duration) {
 	for i := range c.lanes {
-		l, seq := &c.lanes[i], max(p.acked(i), c.lanes[i].tail)
-		if seq >= l.next {
-			continue
-		}
-		b := *l.slot(seq)
-		worst = max(worst, c.now-time.Duration(binary.BigEndian.Uint64(b[20:]))*time.Microsecond)
+		age, _ := c.unacked(p, i)
+		worst = max(worst, age)
 	}
 	return worst
 }

@@ -8,7 +8,7 @@ import (
 )
 
 // A director that comes asks each peer for all its sessions, and so does each peer of the one that comes:
-// after a split both have what the other lacks. Messages of 1 MiB, two on the way at a time.
+// after a split both have what the other lacks. Messages of 256 KiB, two on the way at a time.
 
 // getting is a snapshot on its way here.
 type getting struct {
@@ -35,7 +35,7 @@ type serving struct {
 const (
 	inFlightMax = 2
 	serveScan   = 4096
-	serveBudget = 16 // scans per tick
+	serveBudget = 4 // scans per millisecond and peer
 )
 
 // askSnapshot asks a peer for its sessions, again if nothing comes.

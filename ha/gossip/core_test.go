@@ -123,14 +123,12 @@ func TestLostRecordsOfAFullLogAreSentAgain(t *testing.T) {
 	w := newNetwork(t, testutil.Rand(t), 2, 1)
 	w.join()
 	w.run(12 * time.Second)
-	var ev Event
-	ev.Kind = EventDirty
+	ev := Event{Kind: EventDirty, Leaves: new(conntrack.LeafSet)}
 	key := testDigest
 	for i := range 300 {
 		r := rec(i, 1)
 		w.nodes[0].store.put(r, true)
-		slot := key.Leaf(&r.Key) / conntrack.SlotLeaves
-		ev.Slots[slot/64] |= 1 << (slot % 64)
+		ev.Leaves.Add(key.Leaf(&r.Key))
 	}
 	w.step(w.nodes[0], &ev)
 	w.run(2 * time.Second)

@@ -111,6 +111,7 @@ type Node struct {
 	active  time.Time
 	watched time.Time
 	dropped uint64
+	dirty   conntrack.LeafSet
 	random  uint64
 }
 

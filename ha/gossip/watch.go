@@ -12,12 +12,14 @@ func (n *Node) watch() {
 		return
 	}
 	n.watched = now
-	dropped := uint64(0)
+	dropped, dirty := uint64(0), false
 	for _, l := range n.opt.Logs {
 		dropped += l.Dropped()
-		if slots, any := l.TakeDirty(); any {
-			n.step(&Event{Kind: EventDirty, Slots: slots})
-		}
+		dirty = l.TakeDirty(&n.dirty) || dirty
+	}
+	if dirty {
+		n.step(&Event{Kind: EventDirty, Leaves: &n.dirty})
+		clear(n.dirty[:])
 	}
 	if dropped > n.dropped {
 		n.notify(NoticeDropped, n.opt.Name, int64(dropped-n.dropped))

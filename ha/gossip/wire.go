@@ -47,6 +47,7 @@ const (
 const (
 	flagComplete = 1 << iota // typeList: that is all; others: the sender lacks nothing that it knows of
 	flagOwner                // typeStatus: lane is the sender's current term
+	flagAsk                  // typeStatus: the sender waits for acknowledgements
 )
 
 // Flags of records.
@@ -224,8 +225,9 @@ const (
 	snapFirst      = 1
 	snapLast       = 2
 
-	// snapshotChunk is the size of a message. memberlist takes up to 20 MiB.
-	snapshotChunk = 1 << 20
+	// snapshotChunk is the size of a message: what a peer needs 5 ms for, while deltas wait. memberlist takes up
+	// to 20 MiB.
+	snapshotChunk = 1 << 18
 )
 
 type snapshotHead struct {
@@ -263,9 +265,3 @@ func parseSnapshot(b []byte) (h snapshotHead, next []uint64, records []byte, ok 
 	}
 	return h, next, records, true
 }
-
-// leafSet is a set of leaves of a digest.
-type leafSet [conntrack.DigestLeaves / 64]uint64
-
-func (s *leafSet) add(leaf uint32)      { s[leaf/64] |= 1 << (leaf % 64) }
-func (s *leafSet) has(leaf uint32) bool { return s[leaf/64]>>(leaf%64)&1 != 0 }
