@@ -41,6 +41,41 @@ func (h *Handle) FindKey(k *Key) Ref {
 	return p.find(k, h.t.seeds.hash(k))
 }
 
+// Warm touches what FindKey finds of the keys of records, for the cache's sake: see Find.
+func (h *Handle) Warm(rs []Record) {
+	for len(rs) > 0 {
+		n := min(len(rs), maxBatch)
+		h.warm(rs[:n], false)
+		h.warm(rs[:n], true)
+		rs = rs[n:]
+	}
+}
+
+// warm touches the records of one family, at most maxBatch.
+func (h *Handle) warm(rs []Record, v6 bool) {
+	b, n := &h.batch, 0
+	for i := range rs {
+		if rs[i].V6 == v6 {
+			b.hash[n&(maxBatch-1)] = h.t.seeds.hash(&rs[i].Key)
+			n++
+		}
+	}
+	if n == 0 {
+		return
+	}
+	p, _ := h.part(v6)
+	p.candidates(b, n)
+	touch := uint64(0)
+	for _, c := range b.cand[:n] {
+		if v6 {
+			touch |= p.broad[c].load(1) | p.broad[c].pair(0)[0]
+		} else {
+			touch |= p.narrow[c].load(3)
+		}
+	}
+	b.touched = touch
+}
+
 func (h *Handle) find4(ps []packet.Parsed, refs []Ref) {
 	t, b := h.t, &h.batch
 	seeds := t.seeds

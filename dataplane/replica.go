@@ -29,6 +29,7 @@ type Replica struct {
 	// service's identity.
 	unbound map[conntrack.Key]uint64
 	applied [conntrack.NumApplied]atomic.Uint64
+	warmed  uint64       // keeps the compiler from dropping Warm's loads
 	strange atomic.Int64 // len(unbound)
 }
 
@@ -65,6 +66,17 @@ func (r *Replica) Unbound() int { return int(r.strange.Load()) }
 
 // Applied returns how many records ended like that. Any goroutine may ask.
 func (r *Replica) Applied(a conntrack.Applied) uint64 { return r.applied[a].Load() }
+
+// Warm touches what Apply will touch of some records: their cache misses overlap, where those of one Apply after the
+// other would not.
+func (r *Replica) Warm(recs []conntrack.Record) {
+	r.h.Warm(recs)
+	touched := uint64(0)
+	for i := range recs {
+		touched |= r.tombs.warm(r.opt.Digest.Hash(&recs[i].Key))
+	}
+	r.warmed = touched
+}
 
 // Apply brings one record in. It is the same whatever the order: what is newer holds.
 func (r *Replica) Apply(rec *conntrack.Record) conntrack.Applied {
@@ -364,49 +376,4 @@ func (x *identities) id(svc lvs.ServiceID, rec *conntrack.Record) uint32 {
 		return id
 	}
 	return x.dests[realOf{svc, rec.DestAddr, anyPortOf}]
-}
-
-// tombstones remember the ends of sessions for 10 to 20 seconds, so that a record that was on the way for longer
-// does not bring one back.
-type tombstones struct {
-	young, old map[uint64]conntrack.Version
-	turned     conntrack.Tick
-}
-
-const (
-	tombTicks = 10 * conntrack.TicksPerSecond
-	tombsMax  = 1 << 21 // per generation: 200 000 ends a second
-)
-
-func (t *tombstones) init() {
-	t.young, t.old = map[uint64]conntrack.Version{}, map[uint64]conntrack.Version{}
-}
-
-func (t *tombstones) turn(now conntrack.Tick) {
-	if now-t.turned < tombTicks {
-		return
-	}
-	if now-t.turned >= 2*tombTicks {
-		clear(t.young)
-	}
-	t.turned = now
-	t.young, t.old = t.old, t.young
-	clear(t.young)
-}
-
-func (t *tombstones) bury(key uint64, v conntrack.Version) {
-	if was, ok := t.young[key]; (!ok && len(t.young) < tombsMax) || ok && v.Newer(was) {
-		t.young[key] = v
-	}
-}
-
-func (t *tombstones) buried(key uint64, v conntrack.Version) bool {
-	if len(t.young)+len(t.old) == 0 {
-		return false
-	}
-	if end, ok := t.young[key]; ok && !v.Newer(end) {
-		return true
-	}
-	end, ok := t.old[key]
-	return ok && !v.Newer(end)
 }

@@ -9,6 +9,8 @@ import (
 
 // Store is the table whose sessions directors share.
 type Store interface {
+	// Warm is called with records that Apply is about to be called with, a few dozen at a time.
+	Warm(rs []conntrack.Record)
 	// Apply brings a peer's record in.
 	Apply(r *conntrack.Record) conntrack.Applied
 	// Known reports whether there is a session with that key that peers know.
@@ -101,13 +103,14 @@ const (
 // Core decides what a director tells the others and asks of them. It is pure: no clock, no
 // socket, no goroutine; the same events give the same actions.
 type Core struct {
-	opt   CoreOptions
-	now   time.Duration
-	acts  []Action
-	lanes []sendLane
-	peers []*peer // by id
-	rec   conntrack.Record
-	walk  walk
+	opt     CoreOptions
+	now     time.Duration
+	acts    []Action
+	lanes   []sendLane
+	peers   []*peer            // by id
+	got     []conntrack.Record // of the datagram or message under way
+	standby []bool             // of each of them: the sender has it from another director
+	walk    walk
 
 	term      uint8 // of this director, 0: it claims nothing
 	statusDue time.Duration

@@ -18,7 +18,7 @@ const (
 	rootPart    = 128 // slots per datagram
 	rootParts   = conntrack.DigestSlots / rootPart
 	leavesBurst = 4       // datagrams of leaves per millisecond and peer
-	listBurst   = 4       // datagrams of listed leaves per millisecond
+	listBurst   = 8       // datagrams of listed leaves per millisecond
 	listMax     = 1 << 15 // sessions that are listed per walk
 	reapMax     = 1 << 12 // leaves that are looked through for what is gone, per walk
 	busyMax     = 512     // leaves per round and peer that are asked for although they change all the time
@@ -404,27 +404,30 @@ func (c *Core) onWant(p *peer, h *laneHead, body []byte) bool {
 // onList applies the sessions of a leaf, and remembers which they are if they are all of the peer's.
 func (c *Core) onList(p *peer, h *laneHead, body []byte) bool {
 	leaf, complete := uint32(h.seq), h.flags&flagComplete != 0
-	inLeaf := true
-	if h.seq >= conntrack.DigestLeaves || !eachRecord(body, int(h.count), &c.rec, func(bool) {
-		inLeaf = inLeaf && c.opt.Digest.Leaf(&c.rec.Key) == leaf
-	}) || !inLeaf {
+	if h.seq >= conntrack.DigestLeaves || !c.parse(body, int(h.count)) {
 		return false
 	}
-	var keys []uint64
-	eachRecord(body, int(h.count), &c.rec, func(standby bool) {
-		keys = append(keys, c.opt.Digest.Hash(&c.rec.Key))
-		if !c.ended(standby) {
-			c.apply()
+	keys := make([]uint64, len(c.got))
+	for i := range c.got {
+		keys[i] = c.opt.Digest.Hash(&c.got[i].Key)
+		if c.opt.Digest.Leaf(&c.got[i].Key) != leaf {
+			return false
 		}
-	})
+	}
+	c.opt.Store.Warm(c.got)
+	for i := range c.got {
+		if r := &c.got[i]; !c.ended(r, c.standby[i]) {
+			c.apply(r)
+		}
+	}
 	if complete && p.complete && len(c.walk.reaps) < reapMax {
 		c.walk.reaps[leaf] = &reap{p.id, c.now, keys}
 	}
 	return true
 }
 
-// ended reports whether the record in c.rec is of a session of this director's own, which ended here: the peer
+// ended reports whether a record is of a session of this director's own, which ended here: the peer
 // did not hear of it, and will see that it is not in our list.
-func (c *Core) ended(standby bool) bool {
-	return standby && c.term != 0 && c.rec.Version.Term() == c.term && c.complete() && !c.opt.Store.Known(&c.rec.Key)
+func (c *Core) ended(r *conntrack.Record, standby bool) bool {
+	return standby && c.term != 0 && r.Version.Term() == c.term && c.complete() && !c.opt.Store.Known(&r.Key)
 }

@@ -134,20 +134,55 @@ func (c *Core) onDelta(p *peer, h *laneHead, body []byte) bool {
 		c.stats.Duplicates++
 		return true
 	}
-	if !eachRecord(body, int(h.count), &c.rec, func(bool) {}) { // all or nothing
+	if !c.parse(body, int(h.count)) { // all or nothing
 		return false
 	}
-	eachRecord(body, int(h.count), &c.rec, func(bool) { c.apply() })
+	c.applyAll()
 	c.stats.GotDatagrams++
 	p.got += uint64(h.count)
 	c.arrive(p, l, h)
 	return true
 }
 
-func (c *Core) apply() {
+// parse reads count records, which have to be all of b, into c.got.
+func (c *Core) parse(b []byte, count int) bool {
+	if count > len(b)/record4 {
+		return false
+	}
+	if cap(c.got) < count {
+		c.got, c.standby = make([]conntrack.Record, count), make([]bool, count)
+	}
+	c.got, c.standby = c.got[:count], c.standby[:count]
+	for i := range c.got {
+		n, standby := parseRecord(b, &c.got[i])
+		if n == 0 {
+			return false
+		}
+		c.standby[i] = standby
+		b = b[n:]
+	}
+	return len(b) == 0
+}
+
+// warmed is how many records are looked for in the table together.
+const warmed = 36
+
+// applyAll brings in what was parsed.
+func (c *Core) applyAll() {
+	for rs := c.got; len(rs) > 0; {
+		n := min(len(rs), warmed)
+		c.opt.Store.Warm(rs[:n])
+		for i := range rs[:n] {
+			c.apply(&rs[i])
+		}
+		rs = rs[n:]
+	}
+}
+
+func (c *Core) apply(r *conntrack.Record) {
 	c.stats.GotRecords++
-	c.walk.touch(c.opt.Digest.Leaf(&c.rec.Key))
-	c.opt.Store.Apply(&c.rec)
+	c.walk.touch(c.opt.Digest.Leaf(&r.Key))
+	c.opt.Store.Apply(r)
 }
 
 // arrive notes that a datagram came.

@@ -120,7 +120,7 @@ func (c *Core) message(b []byte) {
 	if p == nil || !p.want || h.number != p.getting.number {
 		return // of an earlier question
 	}
-	if int(h.count) > len(records)/record4 || !eachRecord(records, int(h.count), &c.rec, func(bool) {}) {
+	if !c.parse(records, int(h.count)) {
 		c.refuse(h.from)
 		return
 	}
@@ -131,7 +131,7 @@ func (c *Core) message(b []byte) {
 			l.start(n)
 		}
 	}
-	eachRecord(records, int(h.count), &c.rec, func(bool) { c.apply() })
+	c.applyAll()
 	g.parts++
 	g.records += uint64(h.count)
 	if h.flags&snapLast != 0 {

@@ -68,6 +68,8 @@ func (f *fakeStore) Apply(r *conntrack.Record) conntrack.Applied {
 	return conntrack.AppliedInserted
 }
 
+func (f *fakeStore) Warm([]conntrack.Record) {}
+
 func (f *fakeStore) Known(k *conntrack.Key) bool { return f.m[*k] != nil }
 
 func (f *fakeStore) Scan(at uint64, n int, fn func(r *conntrack.Record, own bool)) uint64 {

@@ -139,7 +139,9 @@ func append48(b []byte, v uint64) []byte {
 	return append(b, byte(v>>40), byte(v>>32), byte(v>>24), byte(v>>16), byte(v>>8), byte(v))
 }
 
-func get48(b []byte) uint64 { return binary.BigEndian.Uint64(append([]byte{0, 0}, b[:6]...)) }
+func get48(b []byte) uint64 {
+	return uint64(binary.BigEndian.Uint16(b))<<32 | uint64(binary.BigEndian.Uint32(b[2:]))
+}
 
 // seconds rounds ticks up, at most what fits: 18 hours.
 func seconds(t conntrack.Tick) uint16 {
@@ -179,23 +181,10 @@ func parseRecord(b []byte, r *conntrack.Record) (n int, standby bool) {
 		r.Addr[0], r.DestAddr[0] = le.Uint64(b[20:]), uint64(le.Uint32(b[28:]))
 	}
 	r.L4, r.DestPort = uint64(le.Uint32(b[at:]))|uint64(b[1])<<32, le.Uint16(b[at+4:])
-	return n, flags&recStandby != 0 && plausible(r)
-}
-
-// plausible reports whether a record can be a session's: it has a version.
-func plausible(r *conntrack.Record) bool { return r.Version != 0 }
-
-// eachRecord calls fn for count records in b; false if b is not exactly that many.
-func eachRecord(b []byte, count int, r *conntrack.Record, fn func(standby bool)) bool {
-	for range count {
-		n, standby := parseRecord(b, r)
-		if n == 0 || !plausible(r) {
-			return false
-		}
-		fn(standby)
-		b = b[n:]
+	if r.Version == 0 {
+		return 0, false
 	}
-	return len(b) == 0
+	return n, flags&recStandby != 0
 }
 
 // gap is a range of sequence numbers that did not come.
