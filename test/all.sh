@@ -39,7 +39,8 @@ say "fuzz smoke: each target ${FUZZTIME:-10000x}"
 FUZZTIME=${FUZZTIME:-10000x} test/fuzz.sh || status=1
 
 say "benchmarks, once each, so that none rots"
-go test -short -run '^$' -bench . -benchtime 1x ./packet ./sched ./conntrack ./dataplane ./health >"$log.bench" 2>&1 ||
+go test -short -run '^$' -bench . -benchtime 1x ./packet ./sched ./conntrack ./dataplane ./health ./bench/... \
+	>"$log.bench" 2>&1 ||
 	{ cat "$log.bench"; status=1; }
 grep -c '^Benchmark' "$log.bench" | sed 's/$/ benchmarks ran/'
 

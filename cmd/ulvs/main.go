@@ -101,6 +101,7 @@ func (a *app) commands() []*cobra.Command {
 		a.configCommand(),
 		a.captureCommand(),
 		a.traceCommand(),
+		a.benchCommand(),
 		lab.Command(),
 		a.versionCommand(),
 	}

@@ -65,7 +65,9 @@ var Table = []Rule{
 	{"control/top", []string{"control", "events", sys}, "a screen; what it asks is behind an interface"},
 	{"control/ipvsadm", []string{"lvs", "control"}, "ipvsadm's words; the director is behind an interface"},
 	{"cmd/ulvs", []string{"director", "control", "control/ipvsadm", "control/top", "config",
-		"config/keepalived", "capture", "tuning", "events", "internal/sdnotify", "test/lab", cobra},
+		"config/keepalived", "capture", "tuning", "events", "internal/sdnotify", "test/lab",
+		"bench/measure", "bench/picks", "bench/pipeline", "bench/table", "bench/wire", "bench/load", "bench/takeover",
+		"bench/sync", cobra},
 		"flags and signals only"},
 	{"internal/testutil", []string{netns, sys}, "test helpers know nothing of ulvs"},
 	{"internal/runner", []string{sys}, "processes, for whoever has a command to run"},
@@ -85,9 +87,9 @@ var Unsafe = []struct {
 	{"conntrack", nil, "the table is memory outside the Go heap"},
 	{"tuning", nil, "ioctls take pointers"},
 	{"packet", []string{"Sizeof"}, "sizes are asserted at compile time"},
-	{"bench/...", nil, "not shipped"},
 	{"test/...", nil, "not shipped, but for the lab's ioctls"},
 }
 
-// TestOnly lists what no shipped package imports, but for the exception the Table names (cmd/ulvs and test/lab).
+// TestOnly lists what no shipped package imports, but for the exceptions the Table names: cmd/ulvs, which has the lab
+// and the benchmarks.
 var TestOnly = []string{"internal/testutil", "dataplane/memqueue", "bench/...", "test/..."}
