@@ -106,10 +106,16 @@ func (w *Worker) renews(e *conntrack.Entry) bool {
 func (w *Worker) request(f *packet.Frame, p *packet.Parsed, s session) Verdict {
 	snap, id := w.snap, s.e.Dest()
 	if int(id) >= len(snap.Dests) {
+		if w.renewSnapshot() {
+			return w.request(f, p, s)
+		}
 		return DropRemoved
 	}
 	d := &snap.Dests[id]
 	if d.Removed || d.Load == nil {
+		if w.renewSnapshot() {
+			return w.request(f, p, s)
+		}
 		return w.orphan(f, p, s)
 	}
 	if s.meta.Flags()&conntrack.FlagTemplate != 0 {

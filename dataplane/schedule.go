@@ -117,6 +117,9 @@ func (w *Worker) pickNew(p *packet.Parsed, svc *Service) lvs.DestID {
 	if !ok {
 		return 0
 	}
+	if d := w.dest(uint32(id)); d == nil || d.Removed {
+		w.renewSnapshot()
+	}
 	return id
 }
 

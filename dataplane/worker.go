@@ -156,14 +156,23 @@ func (w *Worker) begin(now conntrack.Tick) {
 		w.clock = now.Duration()
 	}
 	w.tap = w.taps.Load()
-	if snap := w.source.Load(); snap != w.snap {
-		before := w.snap
-		w.snap = snap
-		w.stats.generation.Store(snap.Generation)
-		if w.id == 0 && snap.Settings.ExpireNodestConn != 0 && snap.removedSince(before) {
-			w.expireOrphans()
-		}
+	w.renewSnapshot()
+}
+
+// renewSnapshot takes the published snapshot and reports whether it is another one. Within a batch it is asked when
+// what is shared with others names a real server that this worker does not know yet: a scheduler that was just
+// updated, or a session of another worker's. Sessions and frames carry IDs, which mean the same in both.
+func (w *Worker) renewSnapshot() bool {
+	snap, before := w.source.Load(), w.snap
+	if snap == before {
+		return false
 	}
+	w.snap = snap
+	w.stats.generation.Store(snap.Generation)
+	if w.id == 0 && snap.Settings.ExpireNodestConn != 0 && snap.removedSince(before) {
+		w.expireOrphans()
+	}
+	return true
 }
 
 // expireOrphans ends all sessions and templates of real servers that are no longer configured, as

@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"ulvs/config"
 	"ulvs/control"
@@ -224,5 +226,36 @@ func TestNoPacketIsLostByLiveChanges(t *testing.T) {
 	}
 	if got.in != got.out || got.in < 100 {
 		t.Errorf("of %d packets %d were forwarded", got.in, got.out)
+	}
+}
+
+// meanwhile is a capture's filter that runs once, in the middle of a batch.
+type meanwhile func()
+
+func (m *meanwhile) Match([]byte, int) bool {
+	if f := *m; f != nil {
+		*m = nil
+		f()
+	}
+	return false
+}
+
+// A worker in the middle of a batch is sent to a real server that its snapshot does not have: it looks again.
+func TestARealServerAddedWithinABatchIsUsed(t *testing.T) {
+	for _, persistence := range []time.Duration{0, time.Minute} {
+		b := newBed(t)
+		taps := new(atomic.Pointer[dataplane.Tap])
+		b.worker = dataplane.NewWorker(dataplane.Options{
+			Queue: &b.wire, Table: b.opt.Table, Snapshots: b.Snapshots(), Seed: 1, Taps: taps,
+		})
+		b.Serve(b.worker)
+		s, next := service(80, 1), service(80, 2)
+		s.Persistence, next.Persistence = persistence, persistence
+		b.replace(s)
+		edit := meanwhile(func() { b.replace(next) })
+		taps.Store(dataplane.NewTap(&edit, 1, dataplane.MinSnaplen, false))
+		if got := b.syn(); got != realAddr(2) || edit != nil {
+			t.Errorf("persistence %v: the SYN went to %v", persistence, got)
+		}
 	}
 }
