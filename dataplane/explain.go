@@ -18,7 +18,7 @@ type Explanation struct {
 	Session bool // it belongs to one, or is the reply of one
 	Reply   bool
 	Follows bool   // a template decided
-	Sure    bool   // the scheduler would pick the same next
+	Sure    bool   // the scheduler would pick the same next: it draws no lots, and no session ends before
 	Hop     HopKey // valid iff HasHop
 	HasHop  bool
 	HopID   HopID   // 0: the director has not met it yet
@@ -116,9 +116,11 @@ func (x *Explainer) session(
 		return true
 	case w.over(e):
 		out.say("its %s is over", name)
+		out.Sure = false // it weighs on its real server until the packet is there
 		return false
 	case !r.Reply() && w.renewed(f, p, e):
 		out.say("it begins anew: its %s is finished", name)
+		out.Sure = false // the same
 		return false
 	}
 	out.Session, out.Reply = true, r.Reply()
@@ -194,13 +196,18 @@ func (x *Explainer) miss(f *packet.Frame, p *packet.Parsed, out *Explanation) {
 // schedule follows Worker.pick: the template, or the scheduler.
 func (x *Explainer) schedule(p *packet.Parsed, svc *Service, out *Explanation) {
 	w := &x.w
-	id := lvs.DestID(0)
+	id, word := lvs.DestID(0), "picks"
+	if !out.Sure {
+		word = "picks, unless that session's end tips the scales,"
+	}
 	if svc.Persist != 0 {
 		id = x.template(p, svc, out)
 	}
 	if id == 0 {
-		tuple := p.Tuple()
-		id, _, out.Sure = svc.Scheduler.Preview(&tuple, int64(w.now/conntrack.TicksPerSecond))
+		tuple, sure := p.Tuple(), false
+		if id, _, sure = svc.Scheduler.Preview(&tuple, int64(w.now/conntrack.TicksPerSecond)); !sure {
+			out.Sure, word = false, "draws lots, and might pick"
+		}
 	}
 	d := w.dest(uint32(id))
 	if d == nil {
@@ -209,10 +216,6 @@ func (x *Explainer) schedule(p *packet.Parsed, svc *Service, out *Explanation) {
 	}
 	out.Dest = id
 	if !out.Follows {
-		word := "picks"
-		if !out.Sure {
-			word = "draws lots, and might pick"
-		}
 		out.say("scheduler %s %s %s", svc.Scheduler.Name(), word, x.server(d))
 	}
 	x.toServer(d.Method, d, out)

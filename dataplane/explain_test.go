@@ -70,8 +70,18 @@ func randomFlow(t *testing.T, rnd interface{ IntN(int) int }) (port uint8, frame
 func TestAnExplanationIsWhatThePipelineThenDoes(t *testing.T) {
 	rnd := testutil.Rand(t)
 	b := explainBed(t)
-	seen := map[Verdict]int{}
-	for i := range 6000 {
+	seen, unsure := map[Verdict]int{}, 0
+	all := func() (missing []Verdict) {
+		for _, v := range []Verdict{
+			TxDR, TxNAT, TxNATReply, TxTUN, TxRouted, TxReset, TxICMPError, DropNoRoute, DropOwnSource, hold,
+		} {
+			if seen[v] == 0 {
+				missing = append(missing, v)
+			}
+		}
+		return missing
+	}
+	for i := 0; i < 6000 || i < 60_000 && len(all()) > 0; i++ { // replies of NAT's real servers are rare
 		port, frame := randomFlow(t, rnd)
 		if rnd.IntN(20) == 0 {
 			b.now += conntrack.Tick(rnd.IntN(100)) * conntrack.TicksPerSecond
@@ -88,22 +98,22 @@ func TestAnExplanationIsWhatThePipelineThenDoes(t *testing.T) {
 		}
 		b.send(port, frame)
 		seen[want.Verdict]++
-		b.wantVerdict(i, want, before, held)
-		if d := uint32(want.Dest); d != 0 && (want.Verdict == TxDR || want.Verdict == TxNAT || want.Verdict == TxTUN) &&
-			b.perDestPackets()[d] != dests[d]+1 {
-			t.Fatalf("%d: real server %d got nothing: %q", i, d, want.Steps)
+		if want.Sure {
+			b.wantVerdict(i, want, before, held)
+			b.wantServer(i, want, dests)
+		} else { // no lots here: a session ended first
+			unsure++
 		}
 		if b.worker.nHeld > 40 {
 			b.now += 2 * holdTicks
 			b.send(0)
 		}
 	}
-	for _, v := range []Verdict{
-		TxDR, TxNAT, TxNATReply, TxTUN, TxRouted, TxReset, TxICMPError, DropNoRoute, DropOwnSource, hold,
-	} {
-		if seen[v] == 0 {
-			t.Errorf("no flow ended with %s: %v", v, seen)
-		}
+	if missing := all(); len(missing) > 0 {
+		t.Errorf("no flow ended with %s: %v", missing, seen)
+	}
+	if unsure > 6000 {
+		t.Errorf("%d explanations were unsure", unsure)
 	}
 }
 
@@ -120,6 +130,16 @@ func (b *bed) wantVerdict(i int, want Explanation, before map[string]uint64, hel
 	name := want.Verdict.String()
 	if after[name] != before[name]+1 {
 		b.tb.Fatalf("%d: not %s, but %v after %v; said %q", i, name, after, before, want.Steps)
+	}
+}
+
+// wantServer fails unless the real server that was named got the frame.
+func (b *bed) wantServer(i int, want Explanation, dests map[uint32]uint64) {
+	b.tb.Helper()
+	d := uint32(want.Dest)
+	if d != 0 && (want.Verdict == TxDR || want.Verdict == TxNAT || want.Verdict == TxTUN) &&
+		b.perDestPackets()[d] != dests[d]+1 {
+		b.tb.Fatalf("%d: real server %d got nothing: %q", i, d, want.Steps)
 	}
 }
 
