@@ -102,6 +102,7 @@ func (a *app) commands() []*cobra.Command {
 		a.captureCommand(),
 		a.traceCommand(),
 		a.benchCommand(),
+		a.realserverCommand(),
 		lab.Command(),
 		a.versionCommand(),
 	}

@@ -9,9 +9,9 @@ import (
 	"testing"
 
 	"ulvs/control"
+	"ulvs/decap"
 	"ulvs/internal/testutil"
 	"ulvs/lvs"
-	"ulvs/test/decap"
 	"ulvs/test/lab"
 	"ulvs/test/lab/labtest"
 )

@@ -14,10 +14,10 @@ import (
 
 	"github.com/vishvananda/netlink"
 
+	"ulvs/decap"
 	"ulvs/events"
 	"ulvs/internal/testutil"
 	"ulvs/lvs"
-	"ulvs/test/decap"
 	"ulvs/test/lab"
 )
 

@@ -59,6 +59,7 @@ func upCommand() *cobra.Command {
 	f.IntVar(&o.MTU, "mtu", DefaultMTU, "bytes")
 	f.IntVar(&o.ServerMTU, "server-mtu", 0, "bytes, of the server side (default: as --mtu)")
 	f.BoolVar(&o.VLAN, "vlan", false, "director ports carry 802.1Q tags")
+	f.BoolVar(&o.Bare, "bare", false, "real servers are not set up: ulvs realserver does that")
 	jsonOut := asJSON(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		begin := time.Now()

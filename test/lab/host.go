@@ -9,7 +9,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
-	"ulvs/test/decap"
+	"ulvs/decap"
 )
 
 // vipTable is the real servers' routing table for packets that leave as a VIP or
@@ -116,6 +116,9 @@ func (l *Lab) directorLink(name string, vlan int) string {
 // on lo with a full mask, silent about them in ARP; the director is the default gateway
 // for NAT. IPv6 needs no sysctl: it answers for an address on its own link only.
 func (l *Lab) setReal(r Real) error {
+	if l.opts.Bare {
+		return l.setBare(r)
+	}
 	if err := setSysctls(realSysctls); err != nil {
 		return err
 	}
@@ -142,6 +145,14 @@ func (l *Lab) setReal(r Real) error {
 		}
 	}
 	return decap.Attach(realLink)
+}
+
+// setBare gives a host its address and the way out.
+func (l *Lab) setBare(r Real) error {
+	if err := addAddrs(realLink, r.Addr.prefixes()); err != nil {
+		return err
+	}
+	return addDefault(realLink, l.addrs.GatewayServer, unix.RT_TABLE_MAIN)
 }
 
 func setSysctls(list []sysctl) error {

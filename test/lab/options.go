@@ -34,6 +34,9 @@ type Options struct {
 	// VLAN makes the directors' ports carry tagged frames (802.1Q ids ClientVLAN
 	// and ServerVLAN); their interfaces are then c0.100 and s0.200. It needs a kernel with 8021q.
 	VLAN bool `json:"vlan"`
+	// Bare leaves the real servers as a rack has them: an address, the gateway as their default route, nothing
+	// of ulvs. "ulvs realserver setup" does the rest.
+	Bare bool `json:"bare,omitempty"`
 }
 
 // The VLANs of Options.VLAN.

@@ -3,7 +3,7 @@ package lab
 import (
 	"os"
 
-	"ulvs/test/decap"
+	"ulvs/decap"
 )
 
 // Status says what stands of a lab.

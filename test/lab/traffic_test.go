@@ -13,8 +13,8 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"ulvs/decap"
 	"ulvs/lvs"
-	"ulvs/test/decap"
 	"ulvs/test/lab"
 	"ulvs/test/lab/labtest"
 )

@@ -1,9 +1,9 @@
-// Package decap unpacks IP-in-IP on the lab's real servers, whose kernel may have
-// neither ipip nor ip6_tunnel: a small XDP program strips the outer header.
+// Package decap unpacks IP-in-IP on real servers whose kernel has neither ipip nor
+// ip6_tunnel: a small XDP program strips the outer header.
 //
 // It owns the program (bpf/decap.c, compiled into this package, so that building
 // needs no clang) and its counters. It answers nothing, encapsulates nothing, and
-// is not part of the director: a real site uses its kernel's tunnel device.
+// is no part of a director: "ulvs realserver setup" attaches it, and so does the lab.
 package decap
 
 // The object carries BTF (the maps need it) and no DWARF, so it names no machine.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
 )
 
 // Counts says how many packets were unpacked since Attach, by outer and inner family.
@@ -21,8 +22,12 @@ func (c Counts) Total() uint64 {
 	return c.IPv4InIPv4 + c.IPv6InIPv4 + c.IPv4InIPv6 + c.IPv6InIPv6
 }
 
-// ErrNotAttached is returned by Read for a link that does not run the program.
-var ErrNotAttached = errors.New("the link has no decap program")
+// ErrNotAttached is returned by Read for a link that does not run the program, and
+// ErrForeign by Attach for one that runs another.
+var (
+	ErrNotAttached = errors.New("the link has no decap program")
+	ErrForeign     = errors.New("the link runs another XDP program")
+)
 
 // programName is what the kernel calls the program, and mapName its counters.
 const (
@@ -31,24 +36,58 @@ const (
 )
 
 // Attach loads the program and attaches it to the named link of the calling
-// thread's network namespace. It is attached by netlink, not by a bpf_link: it stays
-// when the process ends, and goes with the link. The program needs a driver
-// with native XDP or falls back to the kernel's generic one by itself.
+// thread's network namespace, unless it is there already. It is attached by netlink, not by
+// a bpf_link: it stays when the process ends, and goes with the link. Where the driver
+// refuses it (no XDP, or frames too large for it) the kernel's generic XDP runs
+// it. Another program on the link is not replaced: that is ErrForeign.
 func Attach(link string) error {
 	dev, err := netlink.LinkByName(link)
 	if err != nil {
 		return fmt.Errorf("decap: find %s: %w", link, err)
+	}
+	if _, err := Read(link); err == nil {
+		return nil
+	} else if isAttached(dev) {
+		return fmt.Errorf("decap: %s: %w", link, ErrForeign)
 	}
 	var objs programObjects
 	if err := loadProgramObjects(&objs, nil); err != nil {
 		return fmt.Errorf("decap: load: %w", err)
 	}
 	defer func() { _ = objs.Close() }()
-	if err := netlink.LinkSetXdpFd(dev, objs.Decap.FD()); err != nil {
+	err = netlink.LinkSetXdpFdWithFlags(dev, objs.Decap.FD(), nl.XDP_FLAGS_UPDATE_IF_NOEXIST)
+	if err != nil {
+		err = netlink.LinkSetXdpFdWithFlags(dev, objs.Decap.FD(),
+			nl.XDP_FLAGS_UPDATE_IF_NOEXIST|nl.XDP_FLAGS_SKB_MODE)
+	}
+	if err != nil {
 		return fmt.Errorf("decap: attach to %s: %w", link, err)
 	}
 	return nil
 }
+
+// Detach takes the program off the link; one that does not run it is left as it is.
+func Detach(link string) error {
+	if _, err := Read(link); errors.Is(err, ErrNotAttached) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	dev, err := netlink.LinkByName(link)
+	if err != nil {
+		return fmt.Errorf("decap: find %s: %w", link, err)
+	}
+	flags := 0
+	if dev.Attrs().Xdp.AttachMode == nl.XDP_ATTACHED_SKB {
+		flags = nl.XDP_FLAGS_SKB_MODE
+	}
+	if err := netlink.LinkSetXdpFdWithFlags(dev, -1, flags); err != nil {
+		return fmt.Errorf("decap: detach from %s: %w", link, err)
+	}
+	return nil
+}
+
+func isAttached(dev netlink.Link) bool { return dev.Attrs().Xdp != nil && dev.Attrs().Xdp.Attached }
 
 // Read returns the counters of the program on the named link of the calling
 // thread's network namespace, or ErrNotAttached.
@@ -57,13 +96,13 @@ func Read(link string) (Counts, error) {
 	if err != nil {
 		return Counts{}, fmt.Errorf("decap: find %s: %w", link, err)
 	}
-	xdp := dev.Attrs().Xdp
-	if xdp == nil || !xdp.Attached {
+	if !isAttached(dev) {
 		return Counts{}, fmt.Errorf("decap: %s: %w", link, ErrNotAttached)
 	}
-	prog, err := ebpf.NewProgramFromID(ebpf.ProgramID(xdp.ProgId))
+	id := dev.Attrs().Xdp.ProgId
+	prog, err := ebpf.NewProgramFromID(ebpf.ProgramID(id))
 	if err != nil {
-		return Counts{}, fmt.Errorf("decap: open program %d of %s: %w", xdp.ProgId, link, err)
+		return Counts{}, fmt.Errorf("decap: open program %d of %s: %w", id, link, err)
 	}
 	defer func() { _ = prog.Close() }()
 	return readMaps(prog, link)
