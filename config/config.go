@@ -93,6 +93,7 @@ type Config struct {
 	Settings lvs.Settings // the [settings] section, a kernel's where it says nothing
 	Takeover Takeover     // [[vrrp]] and what belongs to it
 	Sync     Sync         // the other directors
+	IPVSSync IPVSSync     // kernels that speak IPVS's sync protocol
 	services []lvs.Service
 	marks    []Mark
 	inherits []inherit // of the service with the same index

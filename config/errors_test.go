@@ -61,7 +61,7 @@ func TestComplaintsAboutTheFile(t *testing.T) {
 		{"unknown section", node + "[nod]\nx = 1\n", `f:3: nod: unknown key; did you mean node?`},
 		{"unknown section like nothing", node + "\n[weather]\nport = 9100\n",
 			`f:4: weather: unknown key; known: node, timeouts, settings, metrics, dashboard, notify, service, mark, ` +
-				`track_script, track_file, track_process, vrrp, vrrp_sync_group, sync`},
+				`track_script, track_file, track_process, vrrp, vrrp_sync_group, sync, ipvs_sync`},
 		{"keepalived's section word", node + "[[virtual_server]]\nvip = 1\n",
 			`f:3: virtual_server: unknown key; did you mean service?`},
 		{"sections of later versions", node + "[tuning]\n", `f:3: tuning: not supported by this version yet; remove it`},
@@ -80,7 +80,7 @@ func TestComplaintsAboutTheFile(t *testing.T) {
 				`virtualhost, omega, quorum, hysteresis, quorum_up, quorum_down, ha_suspend, check, checks, ` +
 				`real_server` + "\n" +
 				`f:7: c: unknown key; known: node, timeouts, settings, metrics, dashboard, notify, service, mark, ` +
-				`track_script, track_file, track_process, vrrp, vrrp_sync_group, sync` + "\n" +
+				`track_script, track_file, track_process, vrrp, vrrp_sync_group, sync, ipvs_sync` + "\n" +
 				`f:9: timeouts.tcp: true is true or false; give a duration like "15m" or whole seconds like 900`},
 		{"quoted keys", node + "\"a.b\" = 1\n",
 			`f:3: node."a.b": unknown key; known: name, interfaces, conn_tab_bits, max_conns, workers, cpus, ` +

@@ -102,6 +102,7 @@ func (p *parser) config(root *table) *Config {
 	c.marks = p.marks(root.tables("mark"), c.Node.Interfaces)
 	c.Takeover = p.takeover(root)
 	c.Sync = p.sync(root)
+	c.IPVSSync = p.ipvsSync(root, &c.Takeover)
 	root.done()
 	return c
 }

@@ -12,7 +12,7 @@ type Replicator interface {
 	Sync() (Sync, bool)
 }
 
-// Sync is the replication of sessions as it is now.
+// Sync is the replication of sessions as it is now. Without [sync] it has no Address, and IPVS only.
 type Sync struct {
 	Name    string `json:"name"`
 	Address string `json:"address"` // that is listened on
@@ -39,6 +39,28 @@ type Sync struct {
 	Lost           uint64 `json:"lost_datagrams"`  // of peers', for good; digests repaired
 	Reaped         uint64 `json:"reaped_sessions"` // a peer's that it did not know any more
 	Failed         uint64 `json:"failed_sends"`
+	// IPVS are the sync daemons that speak to kernels, the master first.
+	IPVS []IPVSDaemon `json:"ipvs"`
+}
+
+// IPVSDaemon is a sync daemon that speaks IPVS's own protocol.
+type IPVSDaemon struct {
+	Role      string  `json:"role"` // master or backup
+	Interface string  `json:"interface"`
+	SyncID    int     `json:"sync_id"`
+	Group     string  `json:"group"`
+	Port      int     `json:"port"`
+	Seconds   float64 `json:"seconds"` // since it was started
+	// Counters since then: of messages sent by a master, or received by a backup, and of connections in them.
+	Messages   uint64 `json:"messages"`
+	Conns      uint64 `json:"connections"`
+	Bytes      uint64 `json:"bytes"`
+	Failed     uint64 `json:"failed"` // messages that could not be sent, or reads that failed
+	Unrepeated uint64 `json:"unrepeated_messages"`
+	// Records count what became of a master's connections here, by outcome; Rejected what was refused (of a master:
+	// not sent), by reason. Zeros are left out.
+	Records  map[string]uint64 `json:"records"`
+	Rejected map[string]uint64 `json:"rejected"`
 }
 
 // SyncPeer is another director.
@@ -58,7 +80,7 @@ type SyncPeer struct {
 	Rate           float64 `json:"received_records_per_second"` // over the last seconds
 }
 
-var errNoSync = errors.New("this director runs without [sync]: nobody else has its sessions")
+var errNoSync = errors.New("this director runs without [sync] and [ipvs_sync]: nobody else has its sessions")
 
 // routeSync adds the path about replication.
 func (s *Server) routeSync(mux *http.ServeMux) {
@@ -72,7 +94,7 @@ func (s *Server) routeSync(mux *http.ServeMux) {
 			s.refuse(w, http.StatusNotFound, errNoSync)
 			return
 		}
-		v.Peers, v.Missing = notNil(v.Peers), notNil(v.Missing)
+		v.Peers, v.Missing, v.IPVS = notNil(v.Peers), notNil(v.Missing), notNil(v.IPVS)
 		s.answer(w, http.StatusOK, v)
 	})
 	mux.HandleFunc("/v1/sync", s.onlyMethod(http.MethodGet))

@@ -118,7 +118,7 @@ func (w *Worker) over(e *conntrack.Entry) bool {
 // alone, so that peers need not hear of it.
 func (w *Worker) derived(e *conntrack.Entry) bool {
 	id := e.Service()
-	return int(id) < len(w.snap.Services) && w.snap.Services[id].derived &&
+	return int(id) < len(w.snap.Services) && w.snap.Services[id].derived && !w.snap.TellAll &&
 		e.Flags()&conntrack.FlagTemplate == 0
 }
 

@@ -148,6 +148,10 @@ type Snapshot struct {
 	Settings   lvs.Settings
 	Marks      []MarkRule // first match gives the mark
 	Replicated bool       // peers are told of sessions
+	// Logs are what workers without a log of their own write to, by their ids; none: they tell nobody.
+	Logs []*conntrack.Log
+	// TellAll has sessions told that peers could derive: a kernel listens, which cannot.
+	TellAll bool
 	// VIPs are the addresses that we answer for (ARP, NS, echo, resets). Those in
 	// vip_mode netlink are the kernel's and not among them.
 	VIPs    map[netip.Addr]bool
@@ -241,6 +245,14 @@ func (s *Snapshot) indexFlows() {
 		}
 		s.flow6[key6{packet.WireV6(c.Key.Addr), l4}] = c.ID
 	}
+}
+
+// log returns what worker id writes to; nil: nothing.
+func (s *Snapshot) log(id int) *conntrack.Log {
+	if id < len(s.Logs) {
+		return s.Logs[id]
+	}
+	return nil
 }
 
 // describe tells what peers have to know of a service.

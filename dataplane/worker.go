@@ -50,7 +50,8 @@ type Worker struct {
 	drops   *PacketDrops
 	entries entryDrops
 	idle    idleState
-	log     *conntrack.Log // nil without [sync]
+	log     *conntrack.Log // nil while nobody is told of sessions
+	ownLog  bool           // log is not the snapshot's
 	taps    *atomic.Pointer[Tap]
 
 	// valid during a batch
@@ -109,7 +110,7 @@ func NewWorker(o Options) *Worker {
 	w := &Worker{
 		id: o.ID, workers: max(o.Workers, 1), queue: o.Queue, table: o.Table, conns: o.Table.Worker(o.ID),
 		source: o.Snapshots, notices: o.Notices, gathering: o.Gathering, stack: o.Stack, random: o.Seed | 1,
-		log: o.Log, taps: o.Taps,
+		log: o.Log, ownLog: o.Log != nil, taps: o.Taps,
 	}
 	if w.taps == nil {
 		w.taps = new(atomic.Pointer[Tap])
@@ -157,6 +158,9 @@ func (w *Worker) begin(now conntrack.Tick) {
 	}
 	w.tap = w.taps.Load()
 	w.renewSnapshot()
+	if !w.ownLog {
+		w.log = w.snap.log(w.id)
+	}
 }
 
 // renewSnapshot takes the published snapshot and reports whether it is another one. Within a batch it is asked when

@@ -51,6 +51,7 @@ func (n *Node) snapshot() *dataplane.Snapshot {
 		Dests:    make([]dataplane.Dest, len(n.built.Destinations)),
 		VIPs:     n.vipSet(), Locals: n.network.Locals(),
 	}
+	s.Logs, s.TellAll = n.logs()
 	for id, svc := range n.built.Services {
 		s.Services[id] = n.service(svc)
 	}

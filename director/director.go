@@ -85,7 +85,8 @@ type director struct {
 	added   []addedVIP
 
 	replication *replication // nil without [sync]
-	takeover    *takeover    // nil without [[vrrp]]
+	kernels     *kernelSync
+	takeover    *takeover // nil without [[vrrp]]
 
 	missing []string // interfaces that the journal said are gone; the loop's
 }
@@ -152,13 +153,14 @@ func (d *director) open() error {
 	}
 	d.prepareSync(queues)
 	if d.table, err = conntrack.New(conntrack.Options{
-		Bits: uint8(node.ConnTabBits), MaxConns: node.MaxConns, Workers: queues + 1, HugePages: true, // and a replica's
+		Bits: uint8(node.ConnTabBits), MaxConns: node.MaxConns, Workers: queues + 2, HugePages: true, // and two replicas'
 	}); err != nil {
 		return fmt.Errorf("make the connection table: %w", err)
 	}
 	if d.steering, err = afxdp.LoadSteering(afxdp.SteeringOptions{ProbePorts: node.ProbePorts}); err != nil {
 		return err
 	}
+	d.kernels = newKernelSync(d, queues)
 	if err := d.openStack(queues); err != nil {
 		return err
 	}
@@ -174,6 +176,7 @@ func (d *director) open() error {
 	if err := d.openSync(); err != nil {
 		return err
 	}
+	d.kernels.open()
 	d.makeWorkers(queues)
 	if err := d.startIO(); err != nil {
 		return err
@@ -182,6 +185,9 @@ func (d *director) open() error {
 		return fmt.Errorf("interface %s is gone", missing[0])
 	}
 	if err := d.startSync(); err != nil {
+		return err
+	}
+	if err := d.kernels.start(); err != nil {
 		return err
 	}
 	d.startTakeover()
@@ -197,6 +203,7 @@ func (d *director) openNode() (err error) {
 		Replicated: d.replication != nil,
 		Expire:     func() { wakeUp(d.expire) },
 		Configured: d.checks.configured,
+		Daemons:    d.kernels,
 	})
 	if err != nil {
 		return err
@@ -252,7 +259,7 @@ func wakeUp(c chan struct{}) {
 
 // close undoes open, whatever of it was done.
 func (d *director) close() error {
-	errs := []error{d.takeover.close(), d.closeSync(), d.stopIO(), d.removeVIPs()}
+	errs := []error{d.takeover.close(), d.closeSync(), d.kernels.close(), d.stopIO(), d.removeVIPs()}
 	d.closeStack()
 	if d.steering != nil {
 		errs = append(errs, d.steering.Close())

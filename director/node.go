@@ -39,6 +39,8 @@ type NodeOptions struct {
 	Replicated bool
 	// Probes has answers to checks down the real path steered here.
 	Probes bool
+	// Daemons are started and stopped by edits. Nil: they are a list and nothing else.
+	Daemons Daemons
 	// Addresses are answered for besides the services'.
 	Addresses []netip.Addr
 	// Journal hears of edits. May be nil.

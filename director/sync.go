@@ -114,7 +114,7 @@ func (d *director) startSync() error {
 	r.node, err = gossip.Start(gossip.NodeOptions{
 		Name: d.opt.Config.Node.Name, Addr: netip.AddrPortFrom(addr, r.conf.Port), Peers: r.conf.PeerAddrs(), Keys: keys,
 		Table: replicaTable{r.replica, d.clock}, Logs: r.logs, Wake: r.wake, Gossip: r.conf.Mode == config.SyncGossip,
-		Log: d.log, Notify: r.notice, Heard: r.heard,
+		Log: d.log, Notify: r.notice, Heard: r.heard, Told: d.kernels.told,
 	})
 	if err != nil {
 		return err

@@ -13,7 +13,12 @@ var _ control.Replicator = (*director)(nil)
 
 // Sync implements control.Replicator.
 func (d *director) Sync() (control.Sync, bool) {
-	r := d.replication
+	out, ok := d.replication.view()
+	out.IPVS = d.kernels.view()
+	return out, ok || len(out.IPVS) > 0
+}
+
+func (r *replication) view() (control.Sync, bool) {
 	if r == nil || r.node == nil {
 		return control.Sync{}, false
 	}

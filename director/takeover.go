@@ -321,6 +321,7 @@ func (t *takeover) become(m *ha.Machine, a *ha.Action) {
 		t.d.journal.Add(events.Event{Kind: events.VRRPTransition, Instance: in.Name, From: before.String(),
 			To: a.State.String(), Reason: string(a.Reason), Count: int64(m.ViewInstance(i).Priority)})
 		t.notify(in, a.State, m.ViewInstance(i).Priority)
+		t.d.kernels.follow(in.Name, a.State == ha.StateMaster)
 	}
 	t.notifyGroup(a)
 }

@@ -49,6 +49,8 @@ type families struct {
 
 	syncSent, syncResent, syncLost, syncDropped, syncReaped, syncRejected *Family
 
+	ipvsMessages, ipvsConns, ipvsFailed, ipvsRejected *Family
+
 	events, eventsLost, eventReaders *Family
 
 	notified, notifyRetries, notifyBacklog *Family
@@ -67,6 +69,7 @@ func newFamilies() *families {
 	f.checked()
 	f.takenOver()
 	f.replicated()
+	f.kernels()
 	f.told()
 	return f
 }
@@ -237,6 +240,15 @@ func (f *families) replicated() {
 		"peer")
 	f.peerRepaired = f.counter("sync_peer_repaired_datagrams_total", "Datagrams that a peer missed and got again.",
 		"peer")
+}
+
+func (f *families) kernels() {
+	f.ipvsMessages = f.counter("ipvs_sync_messages_total",
+		"Messages of IPVS's sync protocol that a master sent or a backup received.", "role")
+	f.ipvsConns = f.counter("ipvs_sync_connections_total", "Sessions and templates in such messages.", "role")
+	f.ipvsFailed = f.counter("ipvs_sync_failed_total", "Messages that could not be sent, reads that failed.", "role")
+	f.ipvsRejected = f.counter("ipvs_sync_rejected_total",
+		"Messages, or sessions in them, that were refused (of a master: not sent), by reason.", "role", "reason")
 }
 
 func (f *families) told() {

@@ -50,7 +50,9 @@ func (f fake) VRRP() control.VRRP {
 }
 
 func (f fake) Sync() (control.Sync, bool) {
-	return control.Sync{Ready: true, Sessions: 9, SentRecords: 8, Rejected: map[string]uint64{"key": 2},
+	daemon := control.IPVSDaemon{Role: "backup", Messages: 7, Conns: 70, Rejected: map[string]uint64{"sync_id": 3}}
+	return control.Sync{Address: "192.0.2.2:8849", IPVS: []control.IPVSDaemon{daemon}, Ready: true,
+		Sessions: 9, SentRecords: 8, Rejected: map[string]uint64{"key": 2},
 		Missing: []string{"c"}, Peers: []control.SyncPeer{{Name: "b", State: "in sync", LagMS: 250,
 			Coverage: 50}}}, true
 }
@@ -153,6 +155,8 @@ func TestAScrapeSaysWhatTheDirectorSays(t *testing.T) {
 		`ulvs_vrrp_rejected_adverts_total{reason="ttl"} 3`,
 		`ulvs_sync_ready 1`, `ulvs_sync_peers_missing 1`, `ulvs_sync_rejected_total{reason="key"} 2`,
 		`ulvs_sync_peer_lag_seconds{peer="b"} 0.25`, `ulvs_sync_peer_coverage_ratio{peer="b"} 0.5`,
+		`ulvs_ipvs_sync_messages_total{role="backup"} 7`, `ulvs_ipvs_sync_connections_total{role="backup"} 70`,
+		`ulvs_ipvs_sync_rejected_total{reason="sync_id",role="backup"} 3`,
 		`ulvs_events_total{kind="server_down"} 1`,
 		`ulvs_events_total{kind="server_up"} 0`,
 		`ulvs_notifications_total{notify="0",result="lost",target="/bin/n"} 2`,

@@ -68,6 +68,10 @@ func (w *writer) vrrp(v control.VRRP) {
 }
 
 func (w *writer) sync(s *control.Sync) {
+	w.kernels(s.IPVS)
+	if s.Address == "" {
+		return // there are no other directors of ours
+	}
 	w.flag(w.syncReady, s.Ready)
 	w.put(w.syncSessions, float64(s.Sessions))
 	w.put(w.syncPeers, float64(len(s.Peers)))
@@ -88,5 +92,18 @@ func (w *writer) sync(s *control.Sync) {
 		w.put(w.peerSessions, float64(p.Sessions), p.Name)
 		w.count(w.peerReceived, p.Received, p.Name)
 		w.count(w.peerRepaired, p.Repaired, p.Name)
+	}
+}
+
+// kernels are the daemons that speak IPVS's own sync protocol.
+func (w *writer) kernels(daemons []control.IPVSDaemon) {
+	for i := range daemons {
+		d := &daemons[i]
+		w.count(w.ipvsMessages, d.Messages, d.Role)
+		w.count(w.ipvsConns, d.Conns, d.Role)
+		w.count(w.ipvsFailed, d.Failed, d.Role)
+		for reason, n := range d.Rejected {
+			w.count(w.ipvsRejected, n, d.Role, reason)
+		}
 	}
 }

@@ -44,6 +44,31 @@ func (a *app) syncCommand() *cobra.Command {
 }
 
 func printSync(w io.Writer, v *control.Sync) {
+	if v.Address != "" {
+		printPeers(w, v)
+	}
+	if len(v.IPVS) > 0 {
+		printIPVS(w, v.IPVS)
+	}
+}
+
+// printIPVS shows the daemons that speak to kernels.
+func printIPVS(w io.Writer, daemons []control.IPVSDaemon) {
+	g := newGrid("IPVS daemon", "Interface", ">Sync id", "Group", ">For", ">Messages", ">Sessions", ">Failed")
+	for i := range daemons {
+		d := &daemons[i]
+		g.row(d.Role, d.Interface, d.SyncID, fmt.Sprintf("%s port %d", d.Group, d.Port), period(int64(d.Seconds)), d.Messages,
+			d.Conns, d.Failed)
+	}
+	g.print(w)
+	for i := range daemons {
+		printCounts(w, daemons[i].Role+" records", daemons[i].Records)
+		printCounts(w, daemons[i].Role+" rejected", daemons[i].Rejected)
+	}
+}
+
+// printPeers shows the other directors.
+func printPeers(w io.Writer, v *control.Sync) {
 	ready := "not ready to take over"
 	if v.Ready {
 		ready = "ready to take over"

@@ -46,18 +46,21 @@ type Notice struct {
 
 // NodeOptions are what a Node is made of.
 type NodeOptions struct {
-	Name    string
-	Addr    netip.AddrPort   // of the sync interface
-	Peers   []netip.AddrPort // where to look for others
-	Keys    Keys
-	Table   Table
-	Logs    []*conntrack.Log // of the workers
-	Wake    <-chan struct{}  // that the logs were told to wake us by
-	Gossip  bool             // sessions as memberlist's user messages, not in the lane
-	Meta    uint64           // told to peers: generation of the configuration
-	Log     *slog.Logger
-	Notify  func(Notice)                       // must not wait; may be nil
-	Heard   func(from, topic string, b []byte) // a broadcast or a message of a peer; must not wait; may be nil
+	Name   string
+	Addr   netip.AddrPort   // of the sync interface
+	Peers  []netip.AddrPort // where to look for others
+	Keys   Keys
+	Table  Table
+	Logs   []*conntrack.Log // of the workers
+	Wake   <-chan struct{}  // that the logs were told to wake us by
+	Gossip bool             // sessions as memberlist's user messages, not in the lane
+	Meta   uint64           // told to peers: generation of the configuration
+	Log    *slog.Logger
+	Notify func(Notice)                       // must not wait; may be nil
+	Heard  func(from, topic string, b []byte) // a broadcast or a message of a peer; must not wait; may be nil
+	// Told is shown what workers wrote, before peers are. It runs on the node's loop; the records are borrowed. May be
+	// nil.
+	Told    func(records []conntrack.Record)
 	Timings Timings
 	// Lose drops this share of the datagrams sent, for tests of repair.
 	Lose float64
@@ -280,6 +283,9 @@ func (n *Node) readLogs() {
 				break
 			}
 			n.active = time.Now()
+			if n.opt.Told != nil {
+				n.opt.Told(records)
+			}
 			n.step(&Event{Kind: EventRecords, Lane: lane, Records: records})
 			l.Release(len(records))
 		}

@@ -87,6 +87,9 @@ type Message struct {
 // is to be used.
 var ErrMalformed = errors.New("no IPVS sync message")
 
+// ErrVersion is wrapped besides where the sender speaks a version that this package does not.
+var ErrVersion = fmt.Errorf("%w of a version known here", ErrMalformed)
+
 func malformed(format string, args ...any) error {
 	return fmt.Errorf("%w: "+format, append([]any{ErrMalformed}, args...)...)
 }
@@ -105,6 +108,9 @@ func Decode(b []byte) (m Message, err error) {
 		m.Version = 1
 		m.Conns, err = decodeV1(b[headerLenV1:], int(b[4]))
 		return m, err
+	}
+	if len(b) >= headerLenV1 && b[0] == 0 && b[4] != 0 && b[5] > 1 {
+		return m, fmt.Errorf("%w: %d", ErrVersion, b[5])
 	}
 	m.Conns, err = decodeV0(b[headerLenV0:], int(b[0]))
 	return m, err
@@ -135,7 +141,7 @@ func decodeV1(b []byte, count int) (list []Conn, err error) {
 			return nil, malformed("connection %d is cut", len(list))
 		}
 		if v := b[2] >> 4; v != 0 {
-			return nil, malformed("connection %d has version %d", len(list), v)
+			return nil, fmt.Errorf("%w: connection %d has version %d", ErrVersion, len(list), v)
 		}
 		size := int(binary.BigEndian.Uint16(b[2:]) & 0xfff)
 		if size < recordLenV1 || size > len(b) {
