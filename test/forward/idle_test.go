@@ -58,10 +58,11 @@ func TestIdleModes(t *testing.T) {
 				load(t, l, m)
 			}
 			share, slept := d.watchIdle()
-			for range 2 { // others on this machine can only make it look worse
-				if c.quiet && share >= quietShare {
-					again, _ := d.watchIdle()
-					share = min(share, again)
+			// Others on this machine can only make it look worse, and a sleep of a second counts when it is over.
+			for range 4 {
+				if c.quiet && (share >= quietShare || slept < 0.9) {
+					again, more := d.watchIdle()
+					share, slept = min(share, again), max(slept, more)
 				}
 			}
 			t.Logf("%.2f %% CPU without traffic, asleep %.1f %% of the time", share*100, slept*100)
