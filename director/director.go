@@ -142,23 +142,27 @@ func Run(ctx context.Context, opt Options) (err error) {
 func (d *director) open() error {
 	debug.SetGCPercent(gcPercent)
 	node := &d.opt.Config.Node
+	var err error
+	if d.routes, err = route.Open(route.Options{Log: d.log}); err != nil {
+		return fmt.Errorf("watch routes: %w", err)
+	}
+	if d.steering, err = afxdp.LoadSteering(afxdp.SteeringOptions{ProbePorts: node.ProbePorts}); err != nil {
+		return err
+	}
+	if err := d.attachFirst(); err != nil {
+		return err
+	}
 	queues, err := queueCount(node)
 	if err != nil {
 		return err
 	}
 	// A worker keeps its core busy: the rest of the program needs threads besides.
 	runtime.GOMAXPROCS(max(runtime.NumCPU(), queues+2))
-	if d.routes, err = route.Open(route.Options{Log: d.log}); err != nil {
-		return fmt.Errorf("watch routes: %w", err)
-	}
 	d.prepareSync(queues)
 	if d.table, err = conntrack.New(conntrack.Options{
 		Bits: uint8(node.ConnTabBits), MaxConns: node.MaxConns, Workers: queues + 2, HugePages: true, // and two replicas'
 	}); err != nil {
 		return fmt.Errorf("make the connection table: %w", err)
-	}
-	if d.steering, err = afxdp.LoadSteering(afxdp.SteeringOptions{ProbePorts: node.ProbePorts}); err != nil {
-		return err
 	}
 	d.kernels = newKernelSync(d, queues)
 	if err := d.openStack(queues); err != nil {

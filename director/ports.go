@@ -77,12 +77,8 @@ func (d *director) startIO() (err error) {
 	if len(ports) == 0 {
 		return nil
 	}
-	for _, p := range ports {
-		a, err := d.steering.Attach(afxdp.Interface{Name: p.name, Index: p.index}, attachMode(d.opt.Config.Node.XDPMode))
-		if err != nil {
-			return err
-		}
-		d.attach = append(d.attach, a)
+	if err := d.attachTo(ports); err != nil {
+		return err
 	}
 	for _, w := range d.workers {
 		if err := d.openQueue(w, ports); err != nil {
@@ -94,6 +90,29 @@ func (d *director) startIO() (err error) {
 	}
 	d.askHops()
 	return nil
+}
+
+// attachTo puts the program on the ports that do not have it yet.
+func (d *director) attachTo(ports []port) error {
+	for _, p := range ports {
+		if slices.ContainsFunc(d.attach, func(a *afxdp.Attachment) bool { return a.Interface.Index == p.index }) {
+			continue
+		}
+		a, err := d.steering.Attach(afxdp.Interface{Name: p.name, Index: p.index}, attachMode(d.opt.Config.Node.XDPMode))
+		if err != nil {
+			return err
+		}
+		d.attach = append(d.attach, a)
+	}
+	return nil
+}
+
+// attachFirst attaches before queues are counted: a program changes their number. virtio_net opens its spare pairs for
+// XDP's sake and receives on them too: 8 queues on 4 cores were 4 before, and frames of the new ones passed us by.
+func (d *director) attachFirst() error {
+	d.ioMu.Lock()
+	defer d.ioMu.Unlock()
+	return d.attachTo(present(d.opt.Config.Node.Interfaces, d.routes.State()))
 }
 
 func attachMode(m config.XDPMode) afxdp.AttachMode {
