@@ -118,6 +118,16 @@ func (m Meta) State() State { return State(m & stateMask >> stateShift) }
 // Flags are the conn's flags.
 func (m Meta) Flags() Flags { return Flags(m >> flagShift) }
 
+// careFlags are those of conns that need a closer look at every packet.
+const careFlags = FlagTemplate | FlagOnePacket | FlagBypass | FlagUnlinked | FlagStandby
+
+// Steady reports whether the conn is live, rests in s, has none of the flags that need care, and counts no packets:
+// one packet more of the kind that keeps it in s changes nothing but its timer.
+func (m Meta) Steady(s State) bool {
+	const care = lifeMask | stateMask | uint64(careFlags)<<flagShift
+	return uint64(m)&care == lifeLive|uint64(s)<<stateShift && !m.Counting()
+}
+
 // Live reports whether e is a conn that nobody removed.
 func (e *Entry) Live() bool { return e.load(3)&lifeMask == lifeLive }
 

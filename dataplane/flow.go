@@ -304,21 +304,29 @@ const hopBits = 20
 // replyHop returns the next hop to the client, from the session where the routes have not
 // changed since, else from the routes. nil comes with the verdict.
 func (w *Worker) replyHop(p *packet.Parsed, e *conntrack.Entry) (*Hop, Verdict) {
-	epoch := uint32(w.snap.RouteEpoch) << hopBits
-	aux := e.Aux()
-	id := HopID(aux & (1<<hopBits - 1))
-	if id == 0 || aux&^(1<<hopBits-1) != epoch || int(id) >= len(w.snap.Hops) {
+	id := w.knownHop(e)
+	if id == 0 {
 		var v Verdict
 		if id, v = w.route(p); id == 0 {
 			return nil, v
 		}
-		e.SetAux(uint32(id) | epoch)
+		e.SetAux(uint32(id) | uint32(w.snap.RouteEpoch)<<hopBits)
 	}
 	hop := &w.snap.Hops[id]
 	if hop.State != HopReady {
 		return nil, w.unresolved(id)
 	}
 	return hop, 0
+}
+
+// knownHop is the next hop that the session remembers, 0 where routes have changed since.
+func (w *Worker) knownHop(e *conntrack.Entry) HopID {
+	aux := e.Aux()
+	id := aux & (1<<hopBits - 1)
+	if aux>>hopBits != uint32(w.snap.RouteEpoch)&(1<<(32-hopBits)-1) || int(id) >= len(w.snap.Hops) {
+		return 0
+	}
+	return HopID(id)
 }
 
 // route looks up the next hop of p's destination.

@@ -88,6 +88,7 @@ type Worker struct {
 	atLimit      uint16               // largest fragment of it: what it is cut to again
 	tapped       [BatchSize]*TapFrame // of the batch's frames, as they arrived; valid below nTapped
 	nTapped      int
+	macs         [256]uint64 // of the snapshot's ports, as packet.ParsePlain wants them
 }
 
 // family is a batch's flows of one address family, kept together so that their
@@ -172,6 +173,10 @@ func (w *Worker) renewSnapshot() bool {
 		return false
 	}
 	w.snap = snap
+	clear(w.macs[:])
+	for i := range snap.Ports {
+		w.macs[i] = snap.Ports[i].wireMAC
+	}
 	w.stats.generation.Store(snap.Generation)
 	if w.id == 0 && snap.Settings.ExpireNodestConn != 0 && snap.removedSince(before) {
 		w.expireOrphans()
@@ -212,8 +217,16 @@ func (w *Worker) batch(frames []packet.Frame) {
 
 func (w *Worker) parse(frames []packet.Frame) {
 	w.v4.n, w.v6.n = 0, 0
-	for i := range frames {
+	for i := 0; i < len(frames); i++ {
 		v := &w.v4
+		for range packet.ParsePlain(frames[i:], &w.macs, v.parsed[v.n:]) {
+			v.at[v.n] = uint8(i)
+			v.n++
+			i++
+		}
+		if i == len(frames) {
+			return
+		}
 		p := &v.parsed[v.n]
 		if err := packet.Parse(frames[i].Bytes(), p); err != 0 {
 			w.verdicts[i] = ParseVerdict(err)
@@ -267,17 +280,64 @@ func (w *Worker) others(f *packet.Frame, kind packet.Kind) bool {
 const macMask = 1<<48 - 1
 
 func (w *Worker) flows(frames []packet.Frame, v *family) {
-	for k := range v.n {
-		i := v.at[k]
-		w.verdicts[i] = w.flow(&frames[i], &v.parsed[k], v.refs[k])
+	at, parsed, refs := v.at[:v.n], v.parsed[:v.n], v.refs[:v.n]
+	serving := !w.snap.idle[index(v == &w.v6)]
+	for k := range parsed {
+		i := at[k] & (BatchSize - 1)
+		f, p := &frames[i], &parsed[k]
+		verdict := undecided
+		if serving {
+			verdict = w.steady(f, p, refs[k])
+		}
+		if verdict == undecided {
+			verdict = w.flow(f, p, refs[k])
+		}
+		w.verdicts[i] = verdict
 	}
 }
 
 // dispose is the one place that owns what happens to a frame: it sends it, keeps it or
 // gives it back, and counts its verdict.
 func (w *Worker) dispose(frames []packet.Frame) {
-	w.nTx, w.nFree = 0, 0
-	for i := range frames {
+	w.nTx, w.nFree = w.tally(len(frames)), 0
+	tx := frames
+	if w.nTx < len(frames) {
+		w.sortOut(frames)
+		tx = w.tx[:]
+	}
+	if w.tap != nil {
+		w.tapVerdicts(frames)
+	}
+	w.sendPieces()
+	if w.nTx > 0 {
+		sent := w.queue.Send(tx[:w.nTx])
+		w.stats.txFull += uint64(w.nTx - sent)
+	}
+	if w.nFree > 0 {
+		w.queue.Release(w.free[:w.nFree])
+	}
+}
+
+// tally counts the verdicts of the first frames of a batch of n, as long as they are transmitted, and returns how many
+// frames that are. The same verdict mostly comes many times on end: counting each would have to wait for the count
+// before it.
+func (w *Worker) tally(n int) int {
+	verdicts := w.verdicts[:n]
+	for i := 0; i < len(verdicts); {
+		v, from := verdicts[i], i
+		if !v.IsTx() {
+			return i
+		}
+		for i++; i < len(verdicts) && verdicts[i] == v; i++ {
+		}
+		w.stats.verdicts[v] += uint64(i - from)
+	}
+	return n
+}
+
+// sortOut puts the frames where they go, the first nTx of them to be sent, and counts the others' verdicts.
+func (w *Worker) sortOut(frames []packet.Frame) {
+	for i := copy(w.tx[:], frames[:w.nTx]); i < len(frames); i++ {
 		v := w.verdicts[i]
 		switch {
 		case v&inPieces != 0: // its pieces go, it stays
@@ -298,17 +358,6 @@ func (w *Worker) dispose(frames []packet.Frame) {
 			w.nFree++
 		}
 		w.stats.verdicts[v]++
-	}
-	if w.tap != nil {
-		w.tapVerdicts(frames)
-	}
-	w.sendPieces()
-	if w.nTx > 0 {
-		sent := w.queue.Send(w.tx[:w.nTx])
-		w.stats.txFull += uint64(w.nTx - sent)
-	}
-	if w.nFree > 0 {
-		w.queue.Release(w.free[:w.nFree])
 	}
 }
 

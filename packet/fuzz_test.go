@@ -38,6 +38,7 @@ func compareWithOracle(t *testing.T, frame []byte) {
 	if !bytes.Equal(frame, before) {
 		t.Fatalf("Parse wrote to the frame\n was %x\n now %x", before, frame)
 	}
+	comparePlain(t, frame, got, err)
 	if err != wantErr {
 		t.Fatalf("Parse says %s, the slow parser %s\n%x", err, wantErr, frame)
 	}
@@ -49,6 +50,37 @@ func compareWithOracle(t *testing.T, frame []byte) {
 	}
 	if got != want {
 		t.Fatalf("Parse and the slow parser differ\n got %+v\nwant %+v\n%x", got, want, frame)
+	}
+}
+
+// comparePlain checks that ParsePlain takes the frame only where Parse does, for the same, and for its own MAC
+// address, and that it takes all that it says it does.
+func comparePlain(t *testing.T, frame []byte, want Parsed, err Error) {
+	t.Helper()
+	if len(frame) > 0xffff {
+		return // no Frame holds it
+	}
+	var macs [256]uint64
+	if len(frame) >= 6 {
+		for i, b := range frame[:6] {
+			macs[3] |= uint64(b) << (8 * i)
+		}
+	}
+	got := [1]Parsed{dirtyParsed()}
+	frames := []Frame{{Buf: append(make([]byte, 9), frame...), Off: 9, Len: uint16(len(frame)), Port: 3}}
+	n := ParsePlain(frames, &macs, got[:])
+	if n == 1 && (err != ErrNone || got[0] != want) {
+		t.Fatalf("ParsePlain takes what Parse does not, or not so (%s)\n got %+v\nwant %+v\n%x", err, got[0], want, frame)
+	}
+	plain := err == ErrNone && len(frame) >= 60 && want.Kind == KindFlow && want.Flags&^FlagDF == 0 &&
+		want.Proto != ProtoSCTP && want.TTL != 0 &&
+		!mayBeMartian(uint8(want.Addr[0])) && !mayBeMartian(uint8(want.Addr[0]>>32))
+	if plain != (n == 1) {
+		t.Fatalf("ParsePlain takes %d of a frame that is plain (%v)\n%+v\n%x", n, plain, want, frame)
+	}
+	macs[3] ^= 1 << 40
+	if n := ParsePlain(frames, &macs, got[:]); n != 0 {
+		t.Fatalf("ParsePlain takes a frame for another host\n%x", frame)
 	}
 }
 

@@ -40,6 +40,48 @@ func Parse(frame []byte, p *Parsed) Error {
 	return ErrNone
 }
 
+// plainMin is the shortest frame that ParsePlain takes: what an Ethernet frame has at least without its FCS.
+const plainMin = 60
+
+// macMask takes a frame's first six bytes out of a little-endian load of eight.
+const macMask = 1<<48 - 1
+
+// ParsePlain is Parse for the frames at the front of a batch that are plain: TCP or UDP over IPv4 without a tag,
+// options or fragments, right, and sent to the MAC address of the port they arrived on (macs, by Frame.Port, as
+// little-endian loads). It fills ps, which is no shorter than frames, and returns how many frames those were. It is
+// Parse's fast path once more, in a loop that calls nothing, because nearly every frame goes this way.
+func ParsePlain(frames []Frame, macs *[256]uint64, ps []Parsed) int {
+	ps = ps[:len(frames)]
+	for i := range frames {
+		f, p := &frames[i], &ps[i]
+		h := f.Bytes()
+		if len(h) < plainMin {
+			return i
+		}
+		w0, w1 := binary.LittleEndian.Uint64(h[EthernetLen:]), binary.LittleEndian.Uint64(h[EthernetLen+8:])
+		dst, ports := binary.LittleEndian.Uint32(h[EthernetLen+16:]), binary.LittleEndian.Uint32(h[EthernetLen+20:])
+		total, proto := swap16(uint16(w0>>16)), uint8(w1>>8)
+		if binary.LittleEndian.Uint32(h[ethType:])&0xffffff != fastIPv4 || w0>>48&0xff3f != 0 || uint8(w1) == 0 ||
+			binary.LittleEndian.Uint64(h)&macMask != macs[f.Port] || int(total) > len(h)-EthernetLen ||
+			mayBeMartian(uint8(w1>>32)) || mayBeMartian(uint8(dst)) || !sumOK(w0, w1, dst) {
+			return i
+		}
+		tcpBits := h[EthernetLen+IPv4Len+tcpFlags]
+		if proto != ProtoTCP || total < IPv4Len+TCPLen {
+			if tcpBits = 0; proto != ProtoUDP || total < IPv4Len+UDPLen {
+				return i
+			}
+		}
+		p.Addr = [4]uint64{w1>>32 | uint64(dst)<<32}
+		p.L4 = uint64(ports) | uint64(proto)<<32
+		p.L3Off, p.L4Off, p.TotalLen, p.FragOff = EthernetLen, EthernetLen+IPv4Len, total, 0
+		p.FragID, p.VLAN = 0, 0
+		p.Kind, p.Flags = KindFlow, Flags(w0>>51&uint64(FlagDF)) // DF is bit 54 of w0
+		p.Proto, p.TTL, p.TOS, p.TCPFlags = proto, uint8(w1), uint8(w0>>8), tcpBits
+	}
+	return len(frames)
+}
+
 // fastAt says where the fast paths found an IP header.
 type fastAt struct {
 	l3    uint16 // offset in the frame
