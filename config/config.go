@@ -94,6 +94,7 @@ type Config struct {
 	Takeover Takeover     // [[vrrp]] and what belongs to it
 	Sync     Sync         // the other directors
 	IPVSSync IPVSSync     // kernels that speak IPVS's sync protocol
+	Tuning   Tuning       // what may be changed on the machine
 	services []lvs.Service
 	marks    []Mark
 	inherits []inherit // of the service with the same index

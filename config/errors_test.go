@@ -60,11 +60,13 @@ func TestComplaintsAboutTheFile(t *testing.T) {
 			`f:1: brackets nest too deep; a list of tables is as deep as it gets`},
 		{"unknown section", node + "[nod]\nx = 1\n", `f:3: nod: unknown key; did you mean node?`},
 		{"unknown section like nothing", node + "\n[weather]\nport = 9100\n",
-			`f:4: weather: unknown key; known: node, timeouts, settings, metrics, dashboard, notify, service, mark, ` +
+			`f:4: weather: unknown key; known: node, timeouts, settings, tuning, metrics, dashboard, notify, service, mark, ` +
 				`track_script, track_file, track_process, vrrp, vrrp_sync_group, sync, ipvs_sync`},
 		{"keepalived's section word", node + "[[virtual_server]]\nvip = 1\n",
 			`f:3: virtual_server: unknown key; did you mean service?`},
-		{"sections of later versions", node + "[tuning]\n", `f:3: tuning: not supported by this version yet; remove it`},
+		{"tuning", node + "[tuning]\nirqbalance = false\napply = 1\n",
+			`f:4: tuning.irqbalance: unknown key; known: apply, pin_irqs, stop_irqbalance` + "\n" +
+				`f:5: tuning.apply: 1 is a number; give true or false`},
 		{"section is not a table", "node = 3\n", `f:1: node: 3 is a number; give a table: [node]`},
 		{"service is a table, not a list", node + "[service]\nvip = \"192.0.2.10:80\"\n",
 			`f:3: service: this is a table; give tables: [[service]]`},
@@ -79,7 +81,7 @@ func TestComplaintsAboutTheFile(t *testing.T) {
 				`inhibit_on_failure, delay_loop, connect_timeout, retry, delay_before_retry, warmup, alpha, via, ` +
 				`virtualhost, omega, quorum, hysteresis, quorum_up, quorum_down, ha_suspend, check, checks, ` +
 				`real_server` + "\n" +
-				`f:7: c: unknown key; known: node, timeouts, settings, metrics, dashboard, notify, service, mark, ` +
+				`f:7: c: unknown key; known: node, timeouts, settings, tuning, metrics, dashboard, notify, service, mark, ` +
 				`track_script, track_file, track_process, vrrp, vrrp_sync_group, sync, ipvs_sync` + "\n" +
 				`f:9: timeouts.tcp: true is true or false; give a duration like "15m" or whole seconds like 900`},
 		{"quoted keys", node + "\"a.b\" = 1\n",

@@ -86,7 +86,6 @@ func decodeMap(text []byte) (m map[string]any, err error) {
 }
 
 func (p *parser) config(root *table) *Config {
-	root.notYet("tuning")
 	c := &Config{}
 	if !root.has("node") {
 		p.fail("node", "missing; give [node] with interfaces = [\"eth0\"]")
@@ -96,6 +95,8 @@ func (p *parser) config(root *table) *Config {
 	t, _ := root.table("timeouts")
 	c.Timeouts = timeouts(t)
 	c.Settings = p.settings(root)
+	t, _ = root.table("tuning")
+	c.Tuning = tuningSection(t)
 	p.sight(c, root)
 	c.services = p.services(root.tables("service"))
 	c.inherits, c.care = p.inherits, p.care

@@ -74,7 +74,7 @@ func (w *worker) swap(set ioSet) ioSet {
 func (d *director) makeWorkers(n int) {
 	cpus := d.opt.Config.Node.CPUs
 	if len(cpus) == 0 {
-		cpus, _ = tuning.CPUs() // unreadable: workers stay unpinned, as logged below
+		cpus = tuning.PickCPUs(d.opt.Config.Node.Interfaces, n) // unreadable: workers stay unpinned, as logged below
 	}
 	for id := range n {
 		w := &worker{id: id, cpu: -1, dp: dataplane.NewWorker(dataplane.Options{

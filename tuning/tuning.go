@@ -1,14 +1,20 @@
-// Package tuning reads what the machine has for the data plane: cores that may be used,
-// queues of an interface; and pins threads.
+// Package tuning reads the machine for the data plane (cores, NUMA nodes, NICs with their queues, interrupts and
+// offloads), plans which core serves which queue and what has to change for it, changes that, and puts
+// back exactly what was there.
 //
-// It owns the knowledge of where the kernel keeps such things. It does not
-// decide who runs where, and does not yet change anything but the calling thread.
+// It owns the knowledge of where the kernel keeps such things, the plan with its reasons, and the journal of what was
+// changed. All it knows of a machine it reads below one root folder and through one [Tool], so that it plans for
+// recorded machines as for this one. It knows no service, and it starts no worker.
+//
+// Sources: Linux Documentation/core-api/irq/irq-affinity.rst, Documentation/networking/scaling.rst,
+// Documentation/ABI/testing/sysfs-class-net-queues, include/uapi/linux/ethtool.h.
 package tuning
 
 import (
+	"errors"
 	"fmt"
-	"unsafe"
 
+	"github.com/safchain/ethtool"
 	"golang.org/x/sys/unix"
 )
 
@@ -38,40 +44,23 @@ func PinThread(cpu int) error {
 	return nil
 }
 
-// channels is struct ethtool_channels (linux/ethtool.h).
-type channels struct {
-	cmd                                                uint32
-	maxRX, maxTX, maxOther, maxCombined                uint32
-	rxCount, txCount, otherCount, combinedCount, spare uint32
-}
-
-// ifreq is struct ifreq with a pointer in its union (linux/if.h).
-type ifreq struct {
-	name [unix.IFNAMSIZ]byte
-	data unsafe.Pointer
-	_    [16]byte
-}
-
 // Queues returns how many receive queues the interface uses, by ETHTOOL_GCHANNELS; 1 for
 // drivers that do not know the call.
 func Queues(name string) (int, error) {
 	if len(name) >= unix.IFNAMSIZ {
 		return 0, fmt.Errorf("interface name %q is longer than %d bytes", name, unix.IFNAMSIZ-1)
 	}
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	e, err := ethtool.NewEthtool()
 	if err != nil {
 		return 0, fmt.Errorf("read queues of %s: %w", name, err)
 	}
-	defer unix.Close(fd)
-	ch := channels{cmd: unix.ETHTOOL_GCHANNELS}
-	req := ifreq{data: unsafe.Pointer(&ch)} // stays referenced by req during the call
-	copy(req.name[:], name)
-	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.SIOCETHTOOL, uintptr(unsafe.Pointer(&req)))
-	switch errno {
-	case 0:
-		return max(int(ch.combinedCount+ch.rxCount), 1), nil
-	case unix.EOPNOTSUPP:
+	defer e.Close()
+	ch, err := e.GetChannels(name)
+	switch {
+	case err == nil:
+		return max(int(ch.CombinedCount+ch.RxCount), 1), nil
+	case errors.Is(err, unix.EOPNOTSUPP):
 		return 1, nil
 	}
-	return 0, fmt.Errorf("read queues of %s: %w", name, errno)
+	return 0, fmt.Errorf("read queues of %s: %w", name, err)
 }

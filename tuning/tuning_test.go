@@ -1,23 +1,25 @@
-package tuning
+package tuning_test
 
 import (
 	"runtime"
 	"strings"
 	"testing"
+
+	"ulvs/tuning"
 )
 
 func TestPinnedThreadRunsOnItsCPUOnly(t *testing.T) {
-	all, err := CPUs()
+	all, err := tuning.CPUs()
 	if err != nil || len(all) == 0 {
 		t.Fatalf("CPUs() = %v, %v", all, err)
 	}
 	done := make(chan []int)
 	go func() {
 		runtime.LockOSThread() // never unlocked: the thread dies with its affinity
-		if err := PinThread(all[0]); err != nil {
+		if err := tuning.PinThread(all[0]); err != nil {
 			t.Error(err)
 		}
-		now, err := CPUs()
+		now, err := tuning.CPUs()
 		if err != nil {
 			t.Error(err)
 		}
@@ -29,20 +31,20 @@ func TestPinnedThreadRunsOnItsCPUOnly(t *testing.T) {
 }
 
 func TestPinningToACoreThatIsNotThereFails(t *testing.T) {
-	if err := PinThread(1000); err == nil || !strings.Contains(err.Error(), "CPU 1000") {
+	if err := tuning.PinThread(1000); err == nil || !strings.Contains(err.Error(), "CPU 1000") {
 		t.Errorf("err = %v, want one that names CPU 1000", err)
 	}
 }
 
 func TestLoopbackHasOneQueue(t *testing.T) {
-	if n, err := Queues("lo"); n != 1 || err != nil {
+	if n, err := tuning.Queues("lo"); n != 1 || err != nil {
 		t.Errorf("Queues(lo) = %d, %v, want 1", n, err)
 	}
 }
 
 func TestQueuesOfUnknownInterfacesAreAnError(t *testing.T) {
 	for _, name := range []string{"ulvs-none", "a-name-that-is-much-too-long"} {
-		if n, err := Queues(name); err == nil || !strings.Contains(err.Error(), name) {
+		if n, err := tuning.Queues(name); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("Queues(%q) = %d, %v, want an error with the name", name, n, err)
 		}
 	}

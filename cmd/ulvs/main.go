@@ -82,6 +82,7 @@ func (a *app) commands() []*cobra.Command {
 		a.runCommand(),
 		a.checkCommand(),
 		a.importCommand(),
+		a.tuneCommand(),
 		a.statusCommand(),
 		a.servicesCommand(),
 		a.healthCommand(),

@@ -78,6 +78,7 @@ func (a *app) runFile(ctx context.Context, path string, log *slog.Logger) error 
 	if err != nil {
 		return err
 	}
+	tuneFirst(c, log)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	signals := make(chan os.Signal, 2)

@@ -16,6 +16,7 @@ const (
 	prom    = "github.com/prometheus/client_golang"
 	gossip  = "github.com/hashicorp/memberlist"
 	gvisor  = "gvisor.dev/gvisor"
+	ethtool = "github.com/safchain/ethtool"
 )
 
 // Rule is a package, or a folder of packages, and what it may import besides the
@@ -58,7 +59,7 @@ var Table = []Rule{
 	{"ha/gossip", []string{"ha", "conntrack", gossip}, "the only package that knows memberlist"},
 	{"decap", []string{ebpf, netlink}, "one XDP program, and how it gets onto a link"},
 	{"realserver", []string{"lvs", "decap", netlink, sys}, "sets a host up behind a director; runs on no director"},
-	{"tuning", []string{netlink, sys}, "reads and changes the machine; knows no service"},
+	{"tuning", []string{ethtool, sys}, "reads and changes the machine; knows no service"},
 	{"control", []string{"lvs", "conntrack", "config", "events"},
 		"the API and its client; the director is behind an interface"},
 	{"director", []string{"packet", "lvs", "sched", "conntrack", "dataplane", "dataplane/afxdp", "route", "config",
