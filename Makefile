@@ -8,7 +8,7 @@ BENCH   ?= .
 export CGO_ENABLED = 0
 
 .PHONY: conformance all build demo test check race fuzz unit lab bench bench-save generate install clean help
-.PHONY: screenshots differential sim
+.PHONY: screenshots differential sim versus
 
 all: build
 
@@ -58,6 +58,9 @@ bench: ## benchmarks; BENCH=regexp
 
 bench-save: ## the figures of bench/baseline, measured anew (quiet machine, five minutes)
 	$(GO) test -run '^$$' -bench 'Worker|Generator' -benchmem -count 5 ./dataplane | tee bench/baseline/dataplane.txt
+
+versus: ## races against the kernel, nftables, nginx, HAProxy, XDP; ROUNDS=1 is quick, OUT=folder keeps JSON and plots
+	@test/versus/versus.sh
 
 generate: ## compile the BPF programs (needs clang); the objects are committed
 	$(GO) generate ./...

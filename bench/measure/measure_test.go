@@ -164,6 +164,21 @@ func TestTheMachinesCPUTime(t *testing.T) {
 	}
 }
 
+func TestProcessesAreReadWhateverTheirName(t *testing.T) {
+	text := "42 (a) b (c) S 7 42 42 0 -1 4194560 1 2 3 4 100 200 300 400 20 0 1"
+	if p, ok := parseProcess(text); !ok || p != (process{42, 7, 10}) {
+		t.Errorf("%+v, %v", p, ok)
+	}
+	for _, wrong := range []string{"", "1 (x", "1 (x) S 1"} {
+		if _, ok := parseProcess(wrong); ok {
+			t.Errorf("%q is taken", wrong)
+		}
+	}
+	if foreign() <= 0 || Work() <= 0 {
+		t.Errorf("foreign processes used %v s, the rest %v s", foreign(), Work())
+	}
+}
+
 // FuzzResult: no file makes a table, a plot or a comparison panic.
 func FuzzResult(f *testing.F) {
 	text, _ := json.Marshal(someResult(1))

@@ -14,18 +14,23 @@ import (
 func (r *Result) Print(w io.Writer) {
 	_, _ = fmt.Fprintf(w, "%s  (ulvs %s, %s)\n%s\n%s\n\n", r.Bench, r.Version, r.Time.Format("2006-01-02 15:04"),
 		r.Machine.String(), r.Noise.String())
-	params, metrics := r.columns()
-	rows := [][]string{r.header(params, metrics)}
-	for i := range r.Rows {
-		rows = append(rows, r.Rows[i].cells(params, metrics))
-	}
-	writeColumns(w, rows, len(params))
+	r.PrintTable(w)
 	for _, note := range r.Notes {
 		_, _ = fmt.Fprintf(w, "\n%s", note)
 	}
 	if len(r.Notes) > 0 {
 		_, _ = fmt.Fprintln(w)
 	}
+}
+
+// PrintTable writes the table alone.
+func (r *Result) PrintTable(w io.Writer) {
+	params, metrics := r.columns()
+	rows := [][]string{r.header(params, metrics)}
+	for i := range r.Rows {
+		rows = append(rows, r.Rows[i].cells(params, metrics))
+	}
+	writeColumns(w, rows, len(params))
 }
 
 // String is one line for people.

@@ -49,7 +49,8 @@ func (a *app) benchCommand() *cobra.Command {
 			"  ulvs bench compare before.json after.json ... and see what changed, with benchstat's statistics",
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(a.benchPipeline(), a.benchTable(), a.benchSched(), a.benchCompare(), a.benchShow())
+	cmd.AddCommand(a.benchPipeline(), a.benchTable(), a.benchSched(), a.benchTCP(), a.benchCompare(), a.benchShow(),
+		a.benchLoad())
 	return cmd
 }
 

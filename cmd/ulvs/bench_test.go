@@ -15,7 +15,7 @@ func TestBenchHelp(t *testing.T) {
 	}
 	for _, cmd := range (&app{}).benchCommand().Commands() {
 		said := strings.Contains(out, cmd.Name()) && strings.Contains(cmd.Example, "ulvs bench "+cmd.Name())
-		if !said || cmd.Short == "" {
+		if !cmd.Hidden && (!said || cmd.Short == "") {
 			t.Errorf("bench %s is not in the help, or has no example", cmd.Name())
 		}
 	}
