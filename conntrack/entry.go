@@ -52,7 +52,7 @@ const (
 //	w0  client address | VIP<<32                          IPv4 only, immutable
 //	w1  client port | VIP port<<16 | protocol<<32 | destination port<<40 | v6<<56    immutable
 //	w2  destination address | service<<32                  immutable
-//	w3  life | state<<2 | flags<<8 | generation<<24
+//	w3  life | state<<2 | flags<<8 | generation<<24 | check<<48
 //	w4  seen | timeout<<32
 //	w5  destination id | aux<<32
 //	w6  control | number of controlled conns<<32, of a NAT conn the next older one with its reply key<<32
@@ -90,6 +90,8 @@ const (
 	stateMask  = 31 << stateShift
 	flagShift  = 8
 	genShift   = 24
+	genMask    = 1<<24 - 1
+	checkShift = 48
 
 	l4Mask    = 1<<40 - 1
 	portMask  = 1<<16 - 1
@@ -137,8 +139,26 @@ func (e *Entry) State() State { return State(e.load(3) & stateMask >> stateShift
 // Flags returns the conn's flags.
 func (e *Entry) Flags() Flags { return Flags(e.load(3) >> flagShift) }
 
-// Generation tells this conn from earlier ones in the same entry.
-func (e *Entry) Generation() uint64 { return e.load(3) >> genShift }
+// Generation tells this conn from earlier ones in the same entry; it wraps after 16 million.
+func (e *Entry) Generation() uint64 { return e.load(3) >> genShift & genMask }
+
+// check sums up what never changes in the life of a conn, so that whoever finds the memory later can tell a conn
+// from what is left of one: 16 bits, two multiplications. It is no defence against somebody who makes entries up.
+func (e *Entry) check() uint64 {
+	w0, w1, w2 := e.w[0], e.w[1], e.w[2]
+	if w1&v6Bit != 0 {
+		x := &e.wide().x
+		w0 = mum(x[0]^checkA, x[1]^checkB) ^ mum(x[2]^checkC, x[3]^checkA) ^ mum(x[4]^checkB, x[5]^checkC)
+	}
+	return (mum(w0^checkA, w1^checkB) ^ mum(w2^checkC, checkA)) >> checkShift << checkShift
+}
+
+// Digits of pi.
+const (
+	checkA = 0x243f6a8885a308d3
+	checkB = 0x13198a2e03707344
+	checkC = 0xa4093822299f31d0
+)
 
 // SetState moves a live conn from old to new and reports whether this caller did it.
 func (e *Entry) SetState(old, new State) bool {

@@ -146,8 +146,8 @@ func (s *Spec) fill(e *Entry, now Tick) (meta uint64) {
 	e.w[5] = uint64(s.Dest) | uint64(s.Aux)<<32
 	e.w[6] = uint64(s.Control)
 	e.w[7] = stamp(s.Version, now)
-	gen := e.load(3)>>genShift + 1
-	return gen<<genShift | uint64(s.Flags&^FlagNoReply)<<flagShift | uint64(s.State&31)<<stateShift
+	gen := (e.load(3)>>genShift + 1) & genMask
+	return e.check() | gen<<genShift | uint64(s.Flags&^FlagNoReply)<<flagShift | uint64(s.State&31)<<stateShift
 }
 
 // linkReply links the reply key first, while the conn is not live. A key that is taken is left

@@ -2,6 +2,7 @@ package conntrack
 
 import (
 	"fmt"
+	"os"
 	"sync/atomic"
 	"unsafe"
 
@@ -16,8 +17,12 @@ const hugePage = 2 << 20
 type memory struct {
 	heap bool
 	huge bool
+	file *os.File // where arrays with a place in it lie; nil: nobody else is to find them
 	maps [][]byte // to unmap
 }
+
+// private is the place of an array that is in no file.
+const private = -1
 
 // area is the address range under one array; raw is nil on the heap.
 type area struct {
@@ -28,17 +33,17 @@ type area struct {
 // ready is the bytes populated so far.
 func (a *area) ready() int { return int(a.populated.Load()) }
 
-// array returns n zeroed elements and sets the area they lie in.
+// array returns n elements and sets the area they lie in. They are zeroed, or what is in the file from place at on.
 //
 // The unsafe here turns mapped bytes into elements. It holds because T is made of uint64
 // words only (no pointers, any bits valid), the mapping starts on a page, is as long as n
 // elements, and stays mapped until close, after which the caller uses no element.
-func array[T any](m *memory, a *area, n int) ([]T, error) {
+func array[T any](m *memory, a *area, n int, at int64) ([]T, error) {
 	if m.heap {
 		return make([]T, n), nil
 	}
 	var t T
-	raw, err := m.reserve(n * int(unsafe.Sizeof(t)))
+	raw, err := m.reserve(n*int(unsafe.Sizeof(t)), at)
 	if err != nil {
 		return nil, err
 	}
@@ -46,8 +51,9 @@ func array[T any](m *memory, a *area, n int) ([]T, error) {
 	return unsafe.Slice((*T)(unsafe.Pointer(unsafe.SliceData(raw))), n), nil
 }
 
-// reserve maps size bytes of zeroes without committing them, starting at a huge page's boundary.
-func (m *memory) reserve(size int) ([]byte, error) {
+// reserve maps size bytes without committing them, starting at a huge page's boundary: of the file from place at on,
+// or of zeroes.
+func (m *memory) reserve(size int, at int64) ([]byte, error) {
 	const flags = unix.MAP_PRIVATE | unix.MAP_ANONYMOUS | unix.MAP_NORESERVE
 	raw, err := unix.Mmap(-1, 0, size+hugePage, unix.PROT_READ|unix.PROT_WRITE, flags)
 	if err != nil {
@@ -56,11 +62,30 @@ func (m *memory) reserve(size int) ([]byte, error) {
 	m.maps = append(m.maps, raw)
 	skip := int(-uintptr(unsafe.Pointer(unsafe.SliceData(raw))) & (hugePage - 1))
 	part := raw[skip : skip+size : skip+size]
+	if m.file != nil && at != private {
+		if err := over(part, m.file, at); err != nil {
+			return nil, err
+		}
+	}
 	if m.huge {
 		// Advice only: a kernel without huge pages serves small ones.
 		_ = unix.Madvise(part, unix.MADV_HUGEPAGE)
 	}
 	return part, nil
+}
+
+// over maps the file from place at on over memory that is mapped already.
+//
+// MAP_FIXED replaces exactly the pages of part, which are ours and which nobody has pointed into yet; they are
+// unmapped as part of the mapping that they lie in.
+func over(part []byte, f *os.File, at int64) error {
+	const flags = unix.MAP_SHARED | unix.MAP_FIXED | unix.MAP_NORESERVE
+	start := unsafe.Pointer(unsafe.SliceData(part))
+	_, err := unix.MmapPtr(int(f.Fd()), at, start, uintptr(len(part)), unix.PROT_READ|unix.PROT_WRITE, flags)
+	if err != nil {
+		return fmt.Errorf("map %d bytes of %s: %w", len(part), f.Name(), err)
+	}
+	return nil
 }
 
 // close unmaps everything. No element of any array may be used afterwards.

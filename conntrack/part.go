@@ -52,17 +52,17 @@ func (p *part) init(m *memory, s sizes) error {
 	p.state.Store(uint64(s.base) << levelShift)
 	var err error
 	if s.v6 {
-		p.broad, err = array[entry6](m, &p.entryArea, s.entries)
+		p.broad, err = array[entry6](m, &p.entryArea, s.entries, fileBroad)
 	} else {
-		p.narrow, err = array[Entry](m, &p.entryArea, s.entries)
+		p.narrow, err = array[Entry](m, &p.entryArea, s.entries, fileNarrow)
 	}
 	if err != nil {
 		return fmt.Errorf("entries: %w", err)
 	}
-	if p.buckets, err = array[bucket](m, &p.bucketArea, 1<<s.maxDepth); err != nil {
+	if p.buckets, err = array[bucket](m, &p.bucketArea, 1<<s.maxDepth, private); err != nil {
 		return fmt.Errorf("index: %w", err)
 	}
-	if p.pool.buckets, err = array[bucket](m, &p.overArea, s.overflowSize()); err != nil {
+	if p.pool.buckets, err = array[bucket](m, &p.overArea, s.overflowSize(), private); err != nil {
 		return fmt.Errorf("overflow buckets: %w", err)
 	}
 	return nil

@@ -38,6 +38,7 @@ type Options struct {
 	Heap      bool   // on the Go heap, which the race detector sees; tests, small Bits
 	HugePages bool   // ask for transparent huge pages
 	Seed      uint64 // of the hash; 0: random
+	Keep      Keep   // where the conns outlive the process
 
 	entries int // tests: reserve for this many only
 	over    int // tests: overflow buckets
@@ -54,6 +55,7 @@ type Table struct {
 	bits    uint8
 	handles []*Handle
 	mem     memory
+	kept    kept
 
 	walking sync.Mutex // one Walk at a time: they share a reader
 	closed  bool       // under walking
@@ -84,7 +86,7 @@ func New(o Options) (*Table, error) {
 	if err := o.normalize(); err != nil {
 		return nil, err
 	}
-	t := &Table{bits: o.Bits, mem: memory{heap: o.Heap, huge: o.HugePages}, stop: make(chan struct{})}
+	t := &Table{bits: o.Bits, mem: memory{heap: o.Heap, huge: o.HugePages, file: o.Keep.File}, stop: make(chan struct{})}
 	if err := t.reserve(o); err != nil {
 		return nil, fmt.Errorf("conntrack: %w", err)
 	}
@@ -163,6 +165,9 @@ func (t *Table) reserveRoom(o Options, room int) error {
 	}
 	s.v6 = true
 	if err := t.v6.init(&t.mem, s); err != nil {
+		return err
+	}
+	if err := t.kept.init(&t.mem, o.Keep); err != nil {
 		return err
 	}
 	if o.over > 0 {
