@@ -95,6 +95,7 @@ type Config struct {
 	Sync     Sync         // the other directors
 	IPVSSync IPVSSync     // kernels that speak IPVS's sync protocol
 	Tuning   Tuning       // what may be changed on the machine
+	Restart  Restart      // what outlives the process
 	services []lvs.Service
 	marks    []Mark
 	inherits []inherit // of the service with the same index

@@ -61,7 +61,7 @@ func TestComplaintsAboutTheFile(t *testing.T) {
 		{"unknown section", node + "[nod]\nx = 1\n", `f:3: nod: unknown key; did you mean node?`},
 		{"unknown section like nothing", node + "\n[weather]\nport = 9100\n",
 			`f:4: weather: unknown key; known: node, timeouts, settings, tuning, metrics, dashboard, notify, service, mark, ` +
-				`track_script, track_file, track_process, vrrp, vrrp_sync_group, sync, ipvs_sync`},
+				`track_script, track_file, track_process, vrrp, vrrp_sync_group, sync, ipvs_sync, restart`},
 		{"keepalived's section word", node + "[[virtual_server]]\nvip = 1\n",
 			`f:3: virtual_server: unknown key; did you mean service?`},
 		{"tuning", node + "[tuning]\nirqbalance = false\napply = 1\n",
@@ -82,7 +82,7 @@ func TestComplaintsAboutTheFile(t *testing.T) {
 				`virtualhost, omega, quorum, hysteresis, quorum_up, quorum_down, ha_suspend, check, checks, ` +
 				`real_server` + "\n" +
 				`f:7: c: unknown key; known: node, timeouts, settings, tuning, metrics, dashboard, notify, service, mark, ` +
-				`track_script, track_file, track_process, vrrp, vrrp_sync_group, sync, ipvs_sync` + "\n" +
+				`track_script, track_file, track_process, vrrp, vrrp_sync_group, sync, ipvs_sync, restart` + "\n" +
 				`f:9: timeouts.tcp: true is true or false; give a duration like "15m" or whole seconds like 900`},
 		{"quoted keys", node + "\"a.b\" = 1\n",
 			`f:3: node."a.b": unknown key; known: name, interfaces, conn_tab_bits, max_conns, workers, cpus, ` +

@@ -104,6 +104,7 @@ func (p *parser) config(root *table) *Config {
 	c.Takeover = p.takeover(root)
 	c.Sync = p.sync(root)
 	c.IPVSSync = p.ipvsSync(root, &c.Takeover)
+	c.Restart = p.restart(root)
 	root.done()
 	return c
 }

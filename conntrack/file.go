@@ -151,6 +151,9 @@ type Origin struct {
 
 // NameService notes in the file what the number of a service means, before any conn has it. One goroutine at a time.
 func (t *Table) NameService(id uint32, identity uint64) {
+	if t == nil {
+		return
+	}
 	if s := t.kept.services; int(id) < len(s) {
 		atomic.StoreUint64(&s[id], serviceName(id, identity))
 	}
@@ -158,7 +161,7 @@ func (t *Table) NameService(id uint32, identity uint64) {
 
 // NameDest is NameService for a destination.
 func (t *Table) NameDest(id uint32, o Origin) {
-	if int(id) >= len(t.kept.dests) {
+	if t == nil || int(id) >= len(t.kept.dests) {
 		return
 	}
 	d, n := &t.kept.dests[id], o.name(id)

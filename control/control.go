@@ -68,6 +68,34 @@ type Status struct {
 	Verdicts         []Verdict      `json:"verdicts"` // in the data plane's order
 	Routing          Routing        `json:"routing"`
 	Stack            Stack          `json:"stack"`
+	Restart          Restart        `json:"restart"`
+}
+
+// Restart is what this director found of the one before, and who keeps its own sessions.
+type Restart struct {
+	Keeper        string  `json:"keeper"`           // systemd, keeper or off
+	Reason        string  `json:"reason,omitempty"` // why nobody keeps them although somebody should
+	HugePages     bool    `json:"huge_pages"`       // the memory that is kept has them
+	Generation    uint64  `json:"generation"`       // of the table: one more with each director that goes on with it
+	ShardsDropped int     `json:"shards_dropped"`   // memory that was there and could not be read
+	Seconds       float64 `json:"recovery_seconds"`
+	GapSeconds    float64 `json:"gap_seconds"` // from the last sign of the director before to this one's first frame
+	LastBeat      int64   `json:"-"`           // boot time of that sign, in nanoseconds; 0: there was none
+	Recovery
+}
+
+// Recovery is what became of the sessions of the director before.
+type Recovery struct {
+	Sessions     int `json:"sessions_recovered"`
+	Templates    int `json:"templates_recovered"`
+	Dropped      int `json:"sessions_dropped"` // the sum of the next five
+	Torn         int `json:"dropped_torn"`     // their memory does not verify
+	NoService    int `json:"dropped_no_service"`
+	NoRealServer int `json:"dropped_no_real_server"`
+	Twice        int `json:"dropped_twice"` // their key was there already
+	Full         int `json:"dropped_full"`  // max_conns is lower now
+	Expired      int `json:"expired"`       // while no director ran
+	Loose        int `json:"loose"`         // recovered without the template they hung on
 }
 
 // WorkerStatus is one worker. Counters are since its start.

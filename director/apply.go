@@ -129,6 +129,7 @@ func (n *Node) announce(built *lvs.Snapshot, services []*lvs.Service) (undo func
 	s.Dests = resized(last.Dests, max(len(last.Dests), len(built.Destinations)))
 	n.setDests(&s, built, added)
 	n.steer = s.Reindex(last, nil, added).Replies || n.steer
+	s.Name(n.opt.Table, nil, added)
 	n.store(&s, false)
 	return func() {
 		back := *last
@@ -223,6 +224,7 @@ func (n *Node) publishChange(before *lvs.Snapshot) {
 	s.Dests = resized(last.Dests, len(n.built.Destinations))
 	n.setDests(&s, n.built, dests)
 	moved := s.Reindex(last, services, dests)
+	s.Name(n.opt.Table, services, dests)
 	if moved.Services {
 		s.VIPs, s.Locals = n.vipSet(), n.network.Locals()
 		s.IndexAddresses()

@@ -61,6 +61,7 @@ func (n *Node) snapshot() *dataplane.Snapshot {
 		}
 	}
 	s.IndexServices()
+	s.NameAll(n.opt.Table)
 	s.Hops, s.HopIDs = n.hops.render(n.network)
 	return s
 }

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"runtime"
 	"runtime/debug"
 	"sync"
@@ -40,6 +41,10 @@ type Options struct {
 	Reloads <-chan struct{}
 	// Manager is told when the director serves, lives and ends. Nil: there is none.
 	Manager *sdnotify.Notifier
+	// Inherited are the descriptors that the manager kept for this process, by name.
+	Inherited map[string][]*os.File
+	// Keeper is the command that keeps sessions where no manager does ([restart]), without its socket. Empty: none.
+	Keeper []string
 }
 
 // gcPercent trades memory for fewer collections, which steal time from workers. The
@@ -65,6 +70,8 @@ type director struct {
 	stack    *userstack.Stack
 	path     *pathDialer
 	table    *conntrack.Table
+	memory   *memory
+	ahead    time.Duration // of the data plane's time when the director started
 	routes   *route.Watcher
 	steering *afxdp.Steering
 	notices  chan dataplane.Notice
@@ -159,10 +166,8 @@ func (d *director) open() error {
 	// A worker keeps its core busy: the rest of the program needs threads besides.
 	runtime.GOMAXPROCS(max(runtime.NumCPU(), queues+2))
 	d.prepareSync(queues)
-	if d.table, err = conntrack.New(conntrack.Options{
-		Bits: uint8(node.ConnTabBits), MaxConns: node.MaxConns, Workers: queues + 2, HugePages: true, // and two replicas'
-	}); err != nil {
-		return fmt.Errorf("make the connection table: %w", err)
+	if err := d.openTable(queues); err != nil {
+		return err
 	}
 	d.kernels = newKernelSync(d, queues)
 	if err := d.openStack(queues); err != nil {
@@ -180,6 +185,7 @@ func (d *director) open() error {
 	if err := d.openSync(); err != nil {
 		return err
 	}
+	d.recoverSessions()
 	d.kernels.open()
 	d.makeWorkers(queues)
 	if err := d.startIO(); err != nil {
@@ -188,6 +194,7 @@ func (d *director) open() error {
 	if missing := missingPorts(node.Interfaces, d.network.ports); len(missing) > 0 {
 		return fmt.Errorf("interface %s is gone", missing[0])
 	}
+	d.served()
 	if err := d.startSync(); err != nil {
 		return err
 	}
@@ -271,10 +278,11 @@ func (d *director) close() error {
 	if d.routes != nil {
 		errs = append(errs, d.routes.Close())
 	}
+	d.memory.stopBeats()
 	if d.table != nil {
 		errs = append(errs, d.table.Close())
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, d.memory.leave())...)
 }
 
 // loop follows the kernel and the workers' wishes until ctx ends.

@@ -21,7 +21,7 @@ func (d *director) Status() control.Status {
 		Name: d.opt.Config.Node.Name, PID: os.Getpid(), Version: d.opt.Version, StartedAt: d.started,
 		UptimeSeconds: int64(time.Since(d.started).Seconds()), ConfigPath: d.opt.ConfigPath,
 		Generation: d.generation, Sessions: d.sessions(), Routing: d.routing(), Verdicts: d.verdicts(),
-		Stack: d.stackStatus(),
+		Stack: d.stackStatus(), Restart: d.memory.told,
 	}
 	d.compare().tell(&s)
 	for _, w := range d.workers {

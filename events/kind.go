@@ -14,6 +14,8 @@ type Kind string
 const (
 	Started             Kind = "started"
 	Stopping            Kind = "stopping"
+	SessionsRecovered   Kind = "sessions_recovered"
+	MemoryDropped       Kind = "memory_dropped"
 	Restart             Kind = "restart"
 	ConfigReloaded      Kind = "config_reloaded"
 	ConfigRefused       Kind = "config_refused"
@@ -56,6 +58,8 @@ type Info struct {
 var Infos = []Info{
 	{Started, slog.LevelInfo, "forwarding began; count: services"},
 	{Stopping, slog.LevelInfo, "the director was asked to stop"},
+	{SessionsRecovered, slog.LevelInfo, "sessions of the director before were found again; count: how many"},
+	{MemoryDropped, slog.LevelWarn, "what the director before left could not be read"},
 	{Restart, slog.LevelInfo, "the director was restarted with its sessions kept; count: sessions"},
 	{ConfigReloaded, slog.LevelInfo, "the file was read again; count: changes"},
 	{ConfigRefused, slog.LevelError, "the file has errors or cannot be applied; nothing was changed"},

@@ -58,6 +58,7 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	st := c.opt.Source.Status()
 	w.director(&st)
 	w.sessionTable(&st.Sessions)
+	w.restart(&st.Restart)
 	w.stackOf(&st.Stack)
 	w.workers(st.Workers)
 	for i := range st.Ports {

@@ -13,6 +13,7 @@ type Family struct {
 
 // families are all series of a Collector, by what they are about.
 type families struct {
+	restartFamilies
 	list []*Family
 
 	build, started, generation, modified, reloads *Family
@@ -64,6 +65,7 @@ func newFamilies() *families {
 	f := &families{}
 	f.director()
 	f.dataplane()
+	f.restarted()
 	f.machine()
 	f.balanced()
 	f.checked()

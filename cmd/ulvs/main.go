@@ -80,6 +80,7 @@ func (m misuse) Unwrap() error { return m.error }
 func (a *app) commands() []*cobra.Command {
 	return []*cobra.Command{
 		a.runCommand(),
+		a.keepCommand(),
 		a.checkCommand(),
 		a.importCommand(),
 		a.tuneCommand(),

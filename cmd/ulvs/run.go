@@ -29,6 +29,8 @@ type runOptions struct {
 	Load       func() (*config.Config, error)
 	Reloads    <-chan struct{}
 	Manager    *sdnotify.Notifier
+	Inherited  map[string][]*os.File
+	Keeper     []string
 }
 
 func (a *app) runCommand() *cobra.Command {
@@ -79,6 +81,10 @@ func (a *app) runFile(ctx context.Context, path string, log *slog.Logger) error 
 		return err
 	}
 	tuneFirst(c, log)
+	kept, err := sdnotify.Inherited(os.Getenv, os.Getpid(), os.Unsetenv)
+	if err != nil {
+		return err
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	signals := make(chan os.Signal, 2)
@@ -88,7 +94,7 @@ func (a *app) runFile(ctx context.Context, path string, log *slog.Logger) error 
 	go runSignals(ctx, signals, signalActions{cancel: cancel, exit: os.Exit, log: log, reloads: reloads})
 	return a.run(ctx, runOptions{
 		Config: c, ConfigPath: path, Log: log, Version: version(), Load: loader(path, c), Reloads: reloads,
-		Manager: manager,
+		Manager: manager, Inherited: kept, Keeper: []string{"/proc/self/exe", keepName},
 	})
 }
 

@@ -36,6 +36,7 @@ func printStatus(w io.Writer, st *control.Status) {
 		fmt.Fprintf(w, "configuration: %s%s\n", st.ConfigPath, modifiedWords(st))
 	}
 	printSessions(w, &st.Sessions)
+	printRestart(w, &st.Restart)
 	r := &st.Routing
 	fmt.Fprintf(w, "routing: %d links, %d routes, %d neighbours; %d next hops in use, %d unresolved\n",
 		r.Links, r.Routes, r.Neighbours, r.NextHops, r.Unresolved)
@@ -43,6 +44,31 @@ func printStatus(w io.Writer, st *control.Status) {
 	printWorkers(w, st.Workers)
 	printPorts(w, st.Ports)
 	printVerdicts(w, st.Verdicts)
+}
+
+// printRestart says who keeps the sessions, and what was found of an earlier director's.
+func printRestart(w io.Writer, r *control.Restart) {
+	switch {
+	case r.Reason != "":
+		fmt.Fprintf(w, "restart: sessions end with the process: %s\n", r.Reason)
+	case r.Keeper == "off":
+		fmt.Fprintln(w, "restart: sessions end with the process")
+	default:
+		fmt.Fprintf(w, "restart: sessions are kept by %s\n", map[string]string{"keeper": "ulvs keep", "systemd": "systemd"}[r.Keeper])
+	}
+	if r.ShardsDropped > 0 {
+		fmt.Fprintf(w, "restart: %s of the director before could not be read: ulvs events\n",
+			count(r.ShardsDropped, "piece")+" of memory")
+	}
+	if r.Generation < 2 {
+		return
+	}
+	fmt.Fprintf(w, "recovered: %d sessions, %d templates in %.0f ms after a gap of %.0f ms; %d expired meanwhile\n",
+		r.Sessions, r.Templates, r.Seconds*1000, r.GapSeconds*1000, r.Expired)
+	if r.Dropped > 0 {
+		fmt.Fprintf(w, "dropped: %d torn, %d without their service, %d without their real server, %d twice, %d over max_conns\n",
+			r.Torn, r.NoService, r.NoRealServer, r.Twice, r.Full)
+	}
 }
 
 // printStack says nothing of a stack that nobody has used.

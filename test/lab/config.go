@@ -32,6 +32,9 @@ type ConfigOptions struct {
 	Extra       string // lines that go into [node], TOML
 }
 
+// KeepsNothing is the [restart] of Config.
+const KeepsNothing = "[restart]\nkeep = \"off\""
+
 // Interfaces returns the director's ports, whose frames it takes.
 func (l *Lab) Interfaces() []string { return []string{clientLink, serverLink} }
 
@@ -78,6 +81,7 @@ func (l *Lab) configNode(b *strings.Builder, c ConfigOptions) {
 	if c.Extra != "" {
 		fmt.Fprintln(b, strings.TrimSpace(c.Extra))
 	}
+	fmt.Fprintf(b, "\n%s\n", KeepsNothing) // a lab's director that is killed leaves no process behind
 }
 
 // configService is one [[service]] of a lab.

@@ -1,0 +1,145 @@
+package restart
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"ulvs/control"
+	"ulvs/internal/testutil"
+	"ulvs/keep"
+	"ulvs/lvs"
+	"ulvs/test/lab"
+	"ulvs/test/lab/labtest"
+)
+
+// binary is the ulvs under test, built by TestMain.
+var binary string
+
+func TestMain(m *testing.M) {
+	lab.RunHelper()
+	os.Exit(labtest.Run(m, &binary))
+}
+
+// bed is a lab with servers, and a director that can be killed and started again.
+type bed struct {
+	t      *testing.T
+	lab    *lab.Lab
+	file   string // the configuration
+	client *control.Client
+	cmd    *exec.Cmd
+	log    *safeBuffer
+	ended  chan error
+}
+
+type safeBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+// Write implements io.Writer.
+func (s *safeBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *safeBuffer) text() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+func newBed(t *testing.T, prefix string) *bed {
+	t.Helper()
+	l := labtest.Up(t, lab.Options{Prefix: prefix, Queues: 2})
+	labtest.Serve(t, l)
+	b := &bed{t: t, lab: l, file: filepath.Join(t.TempDir(), "ulvs.toml"), log: &safeBuffer{},
+		client: control.NewClient(l.ControlSocket("d1"))}
+	b.configure("[restart]\nkeep = \"keeper\"")
+	t.Cleanup(b.clean)
+	return b
+}
+
+// configure writes the file, with that [restart].
+func (b *bed) configure(restart string) {
+	b.t.Helper()
+	text := b.lab.Config(lab.ConfigOptions{Methods: []lvs.Method{lvs.MethodDR, lvs.MethodNAT}, Family: 4, Scheduler: "rr"})
+	text = strings.Replace(text, lab.KeepsNothing, restart, 1)
+	if err := os.WriteFile(b.file, []byte(text), 0o600); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// start runs ulvs and returns when it forwards.
+func (b *bed) start() {
+	b.t.Helper()
+	b.cmd = b.lab.Command("d1", binary, "run", b.file)
+	b.cmd.Stderr, b.ended = b.log, make(chan error, 1)
+	if err := b.cmd.Start(); err != nil {
+		b.t.Fatal(err)
+	}
+	cmd, ended := b.cmd, b.ended
+	go func() { ended <- cmd.Wait() }()
+	b.await("the director to answer", func() bool { _, err := b.client.Status(context.Background()); return err == nil })
+}
+
+// await waits for something of a director that lives.
+func (b *bed) await(what string, done func() bool) {
+	b.t.Helper()
+	testutil.Await(b.t, what, func() bool {
+		select {
+		case err := <-b.ended:
+			b.ended <- err
+			b.t.Fatalf("ulvs ended: %v\n%s", err, b.log.text())
+		default:
+		}
+		return done()
+	})
+}
+
+// end sends a signal and waits until the process is gone.
+func (b *bed) end(sig syscall.Signal) {
+	b.t.Helper()
+	_ = b.cmd.Process.Signal(sig)
+	select {
+	case err := <-b.ended:
+		b.ended <- err
+	case <-time.After(30 * time.Second):
+		b.t.Fatalf("ulvs did not end within 30 s of %v", sig)
+	}
+}
+
+func (b *bed) status() control.Status {
+	b.t.Helper()
+	st, err := b.client.Status(context.Background())
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return st
+}
+
+// keeper is where the director's keeper listens.
+func (b *bed) keeper() string {
+	return strings.TrimSuffix(b.lab.ControlSocket("d1"), ".sock") + ".keep"
+}
+
+// clean ends what the test started.
+func (b *bed) clean() {
+	if b.cmd != nil {
+		_ = b.cmd.Process.Kill()
+	}
+	if c, err := keep.Dial(b.keeper()); err == nil {
+		_ = c.Leave(0)
+	}
+	if b.t.Failed() {
+		b.t.Logf("log of the director:\n%s", b.log.text())
+	}
+}
