@@ -24,7 +24,8 @@ func TestRestartIsReadWithItsDefaults(t *testing.T) {
 
 func TestRestartSaysWhatWouldBeRight(t *testing.T) {
 	for _, c := range []struct{ text, want string }{
-		{`keep = "disk"`, "auto, systemd, keeper"}, {`after_crash = "0s"`, "1s to 744h"}, {`after_stop = "-1s"`, "restart.after_stop"},
+		{`keep = "disk"`, "auto, systemd, keeper"}, {`after_crash = "0s"`, "1s to 744h"},
+		{`after_stop = "-1s"`, "restart.after_stop"},
 		{`keeps = "off"`, "unknown key"}, {`after_crash = "9000h"`, "744h"},
 	} {
 		_, err := Parse("f", []byte(node+"[restart]\n"+c.text+"\n"), Options{})

@@ -286,7 +286,8 @@ func FuzzRequest(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if timed := r.Do == "stay" || r.Do == "leave"; timed && (r.Seconds < 0 || r.Seconds > int64(maxStay/time.Second)) {
+		timed := r.Do == "stay" || r.Do == "leave"
+		if timed && (r.Seconds < 0 || r.Seconds > int64(maxStay/time.Second)) {
 			t.Fatal(fmt.Sprint(r))
 		}
 		if strings.ContainsAny(r.Name, "/\x00") && (r.Do == "store" || r.Do == "forget") {

@@ -4,7 +4,8 @@ import "ulvs/control"
 
 // restarted describes what a director found of the one before.
 func (f *families) restarted() {
-	f.restartKept = f.gauge("restart_kept", "1 if somebody keeps the sessions beyond the process; keeper says who.", "keeper")
+	f.restartKept = f.gauge("restart_kept",
+		"1 if somebody keeps the sessions beyond the process; keeper says who.", "keeper")
 	f.restartGeneration = f.gauge("restart_generation", "Directors in a row that have gone on with one table.")
 	f.restartSessions = f.gauge("restart_sessions",
 		"Sessions of the director before, by what became of them at the start: recovered, template, torn, no_service, "+

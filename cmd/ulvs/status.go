@@ -54,7 +54,8 @@ func printRestart(w io.Writer, r *control.Restart) {
 	case r.Keeper == "off":
 		fmt.Fprintln(w, "restart: sessions end with the process")
 	default:
-		fmt.Fprintf(w, "restart: sessions are kept by %s\n", map[string]string{"keeper": "ulvs keep", "systemd": "systemd"}[r.Keeper])
+		by := map[string]string{"keeper": "ulvs keep", "systemd": "systemd"}[r.Keeper]
+		fmt.Fprintf(w, "restart: sessions are kept by %s\n", by)
 	}
 	if r.ShardsDropped > 0 {
 		fmt.Fprintf(w, "restart: %s of the director before could not be read: ulvs events\n",
@@ -66,8 +67,8 @@ func printRestart(w io.Writer, r *control.Restart) {
 	fmt.Fprintf(w, "recovered: %d sessions, %d templates in %.0f ms after a gap of %.0f ms; %d expired meanwhile\n",
 		r.Sessions, r.Templates, r.Seconds*1000, r.GapSeconds*1000, r.Expired)
 	if r.Dropped > 0 {
-		fmt.Fprintf(w, "dropped: %d torn, %d without their service, %d without their real server, %d twice, %d over max_conns\n",
-			r.Torn, r.NoService, r.NoRealServer, r.Twice, r.Full)
+		fmt.Fprintf(w, "dropped: %d torn, %d without their service, %d without their real server, %d twice, "+
+			"%d over max_conns\n", r.Torn, r.NoService, r.NoRealServer, r.Twice, r.Full)
 	}
 }
 
