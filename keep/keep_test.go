@@ -278,7 +278,9 @@ func TestSystemdKeepsFilesByTheirNames(t *testing.T) {
 }
 
 func FuzzRequest(f *testing.F) {
-	for _, s := range []string{`{"do":"list"}`, `{"do":"store","name":"a"}`, `{"do":"stay","seconds":3}`, `{`, "null", "[]"} {
+	for _, s := range []string{
+		`{"do":"list"}`, `{"do":"store","name":"a"}`, `{"do":"stay","seconds":3}`, `{`, "null", "[]",
+	} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
