@@ -8,7 +8,7 @@ BENCH   ?= .
 export CGO_ENABLED = 0
 
 .PHONY: conformance all build demo test check race fuzz unit lab bench bench-save generate install clean help
-.PHONY: screenshots differential sim versus
+.PHONY: screenshots differential sim versus bench-compare
 
 all: build
 
@@ -58,8 +58,12 @@ bench: ## benchmarks; BENCH=regexp
 
 bench-save: ## the figures of bench/baseline, measured anew (quiet machine, five minutes)
 	$(GO) test -run '^$$' -bench 'Worker|Generator' -benchmem -count 5 ./dataplane | tee bench/baseline/dataplane.txt
+	$(GO) run ./bench/guard -save
 
-versus: ## races against the kernel, nftables, nginx, HAProxy, XDP; ROUNDS=1 is quick, OUT=folder keeps JSON and plots
+bench-compare: ## fails when the data plane is slower than bench/baseline, by a control beside it
+	@$(GO) run ./bench/guard
+
+versus: ## races against the kernel, nftables, nginx, HAProxy, XDP; ROUNDS=1 is quick, OUT=folder keeps results
 	@test/versus/versus.sh
 
 generate: ## compile the BPF programs (needs clang); the objects are committed

@@ -90,9 +90,10 @@ func chosen(text string) string {
 	return word
 }
 
-// usage returns the seconds that the thread, or the process, has computed for.
-func usage(who int) float64 {
-	var u unix.Rusage
-	_ = unix.Getrusage(who, &u)
-	return float64(u.Utime.Nano()+u.Stime.Nano()) / 1e9
+// cpuClock returns the seconds that the thread, or the process, has computed for. getrusage's are as coarse as the
+// scheduler's tick.
+func cpuClock(clock int32) float64 {
+	var ts unix.Timespec
+	_ = unix.ClockGettime(clock, &ts)
+	return float64(ts.Nano()) / 1e9
 }

@@ -66,6 +66,13 @@ func watch() func() Noise {
 
 func ownCPU() float64 { return usage(unix.RUSAGE_SELF) + usage(unix.RUSAGE_CHILDREN) }
 
+// usage returns the seconds that this process, or its children that ended, have computed for.
+func usage(who int) float64 {
+	var u unix.Rusage
+	_ = unix.Getrusage(who, &u)
+	return float64(u.Utime.Nano()+u.Stime.Nano()) / 1e9
+}
+
 func loadAverage() float64 {
 	word, _, _ := strings.Cut(read("/proc/loadavg"), " ")
 	load, _ := strconv.ParseFloat(word, 64)

@@ -99,15 +99,17 @@ type Timed struct {
 }
 
 // Time runs fn with n operations on a thread of its own.
-func Time(n int, fn func(n int) error) (t Timed, err error) { return timed(n, unix.RUSAGE_THREAD, fn) }
+func Time(n int, fn func(n int) error) (t Timed, err error) {
+	return timed(n, unix.CLOCK_THREAD_CPUTIME_ID, fn)
+}
 
-func timed(n, who int, fn func(n int) error) (t Timed, err error) {
+func timed(n int, clock int32, fn func(n int) error) (t Timed, err error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	cpu, begin := usage(who), time.Now()
+	cpu, begin := cpuClock(clock), time.Now()
 	err = fn(n)
 	wall := time.Since(begin)
-	return Timed{n, float64(wall.Nanoseconds()) / float64(n), (usage(who) - cpu) * 1e9 / float64(n)}, err
+	return Timed{n, float64(wall.Nanoseconds()) / float64(n), (cpuClock(clock) - cpu) * 1e9 / float64(n)}, err
 }
 
 // smallest is how many operations a first try has; batches of 64 divide it.
@@ -125,16 +127,16 @@ func (r *Run) SamplesUpTo(most int, row *Row, name string, fn func(n int) error,
 	if between == nil {
 		between = func() error { return nil }
 	}
-	who := unix.RUSAGE_THREAD
+	clock := int32(unix.CLOCK_THREAD_CPUTIME_ID)
 	if r.Threads {
-		who = unix.RUSAGE_SELF
+		clock = unix.CLOCK_PROCESS_CPUTIME_ID
 	}
-	n, err := r.operations(most, who, fn, between)
+	n, err := r.operations(most, clock, fn, between)
 	if err != nil {
 		return err
 	}
 	for range r.Rounds {
-		t, err := timed(n, who, fn)
+		t, err := timed(n, clock, fn)
 		if err == nil {
 			err = between()
 		}
@@ -148,10 +150,10 @@ func (r *Run) SamplesUpTo(most int, row *Row, name string, fn func(n int) error,
 }
 
 // operations finds how many of them a sample has.
-func (r *Run) operations(most, who int, fn func(n int) error, between func() error) (n int, err error) {
+func (r *Run) operations(most int, clock int32, fn func(n int) error, between func() error) (n int, err error) {
 	n = min(smallest, most)
 	for try := 0; ; try++ {
-		t, err := timed(n, who, fn)
+		t, err := timed(n, clock, fn)
 		if err == nil {
 			err = between()
 		}
