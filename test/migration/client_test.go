@@ -1,0 +1,98 @@
+package migration
+
+import (
+	"bufio"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"ulvs/internal/testutil"
+	"ulvs/test/lab"
+)
+
+// client asks for a page again and again, each time on a new connection.
+type client struct {
+	t      *testing.T
+	l      *lab.Lab
+	target string
+	stop   chan struct{}
+	wg     sync.WaitGroup
+	mu     sync.Mutex
+	good   int
+	failed []error
+	gap    time.Duration // the longest time between two answers since it was last taken
+}
+
+func startClient(t *testing.T, l *lab.Lab, target string) *client {
+	c := &client{t: t, l: l, target: target, stop: make(chan struct{})}
+	c.wg.Go(c.ask)
+	t.Cleanup(func() {
+		close(c.stop)
+		c.wg.Wait()
+	})
+	return c
+}
+
+func (c *client) ask() {
+	last := time.Now()
+	for {
+		select {
+		case <-c.stop:
+			return
+		case <-time.After(5 * time.Millisecond):
+		}
+		err := c.page()
+		c.mu.Lock()
+		if err == nil {
+			c.good++
+			c.gap = max(c.gap, time.Since(last))
+			last = time.Now()
+		} else {
+			c.failed = append(c.failed, err)
+		}
+		c.mu.Unlock()
+	}
+}
+
+// page asks once. The time limit is longer than any takeover: a SYN that nobody takes is sent again.
+func (c *client) page() (err error) {
+	var conn net.Conn
+	if err := c.l.Do("c1", func() (err error) {
+		conn, err = net.DialTimeout("tcp", c.target, 20*time.Second)
+		return err
+	}); err != nil {
+		return err
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	req, _ := http.NewRequest(http.MethodGet, "http://"+c.target+"/", strings.NewReader(""))
+	req.Close = true
+	if err := req.Write(conn); err != nil {
+		return err
+	}
+	answer, err := http.ReadResponse(bufio.NewReader(conn), req)
+	if err != nil {
+		return err
+	}
+	return answer.Body.Close()
+}
+
+// more waits for n more pages and returns the requests that failed since it was last called, and the longest pause.
+func (c *client) more(n int) (failed []error, gap time.Duration) {
+	c.t.Helper()
+	count := func() int {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return c.good
+	}
+	until := count() + n
+	testutil.Await(c.t, "the client to get pages", func() bool { return count() >= until })
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	failed, gap = c.failed, c.gap
+	c.failed, c.gap = nil, 0
+	return failed, gap
+}
