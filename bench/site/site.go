@@ -16,6 +16,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -166,6 +167,23 @@ func (p *Process) watch(stdout io.Reader, ready string, said chan<- error) {
 
 // PID is the process's number.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
+
+// Family lists the process and its children, and theirs.
+func (p *Process) Family() []int { return family(p.PID()) }
+
+func family(pid int) []int {
+	list := []int{pid}
+	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	for _, file := range files {
+		text, _ := os.ReadFile(file)
+		for _, word := range strings.Fields(string(text)) {
+			if child, err := strconv.Atoi(word); err == nil {
+				list = append(list, family(child)...)
+			}
+		}
+	}
+	return list
+}
 
 // Log is what the process said.
 func (p *Process) Log() string { return p.log.String() }

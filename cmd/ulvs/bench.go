@@ -45,12 +45,13 @@ func (a *app) benchCommand() *cobra.Command {
 			"first grows and the second hardly does. ±% is how far the samples of a figure are from its median.",
 		Example: "  ulvs bench pipeline                       what a packet costs, without any interface\n" +
 			"  ulvs bench pipeline --full --plot p.svg   up to ten million sessions, drawn\n" +
+			"  sudo ulvs bench tcp                       connections and latency through ulvs, in a lab of its own\n" +
 			"  ulvs bench table -o before.json           keep a result ...\n" +
 			"  ulvs bench compare before.json after.json ... and see what changed, with benchstat's statistics",
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(a.benchPipeline(), a.benchTable(), a.benchSched(), a.benchTCP(), a.benchCompare(), a.benchShow(),
-		a.benchLoad())
+	cmd.AddCommand(a.benchPipeline(), a.benchTable(), a.benchSched(), a.benchForward(), a.benchTCP(), a.benchTakeover(),
+		a.benchSync(), a.benchCompare(), a.benchShow(), a.benchLoad())
 	return cmd
 }
 

@@ -20,18 +20,21 @@ func (a *app) benchLoad() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "load", Hidden: true, Short: "Be an end of a benchmark's traffic here", Example: "  ulvs bench load serve",
 	}
-	cmd.AddCommand(a.loadServe(), a.loadClient(), a.loadHold(), a.loadSend())
+	cmd.AddCommand(a.loadServe(), a.loadClient(), a.loadHold(), a.loadSend(), a.loadGenerate(), a.loadSink(),
+		a.loadStandby())
 	return cmd
 }
 
-// untilEnd is done by a signal, or with standard input.
+// untilEnd is done by a signal, or with standard input. A signal that comes after that is heard, too: the end may
+// have something left to say.
 func untilEnd(cmd *cobra.Command) (context.Context, context.CancelFunc) {
-	ctx, cancel := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+	heard, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+	ctx, cancel := context.WithCancel(heard)
 	go func() {
 		_, _ = io.Copy(io.Discard, cmd.InOrStdin())
 		cancel()
 	}()
-	return ctx, cancel
+	return ctx, func() { cancel(); stop() }
 }
 
 func (a *app) loadServe() *cobra.Command {

@@ -38,7 +38,7 @@ func proxied(s *site.Site, argv ...string) (running, error) {
 	}
 	before := segments(s)
 	carried := func() (uint64, error) { return segments(s) - before, nil }
-	return running{stop: u.run, pids: family(p.PID()), carried: carried}, nil
+	return running{stop: u.run, pids: p.Family(), carried: carried}, nil
 }
 
 // segments is what d1's own TCP and UDP sockets received: nobody but a proxy has any.
@@ -59,21 +59,6 @@ func segments(s *site.Site) (n uint64) {
 		return err
 	})
 	return n
-}
-
-// family lists a process and its children.
-func family(pid int) []int {
-	list := []int{pid}
-	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
-	for _, file := range files {
-		text, _ := os.ReadFile(file)
-		for _, word := range strings.Fields(string(text)) {
-			if child, err := strconv.Atoi(word); err == nil {
-				list = append(list, family(child)...)
-			}
-		}
-	}
-	return list
 }
 
 func nginx() contender {

@@ -28,7 +28,7 @@ func ulvs(method, io, idle string) contender {
 			if err != nil {
 				return running{}, err
 			}
-			return running{stop: d.Stop, pids: family(d.PID()), carried: func() (uint64, error) {
+			return running{stop: d.Stop, pids: d.Family(), carried: func() (uint64, error) {
 				frames, _, err := d.Carried(ctx)
 				return frames, err
 			}}, nil
