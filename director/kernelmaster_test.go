@@ -67,7 +67,7 @@ func TestAMastersBackupHasItsSessions(t *testing.T) {
 		for _, name := range []string{"plain-v1", "persist-v1", "fwmark-v1", "udp-v1"} {
 			here.backup.Take(recorded[name][0])
 		}
-		here.now += 60 * conntrack.TicksPerSecond
+		here.pass(60)
 		here.worker.Sweep(here.now) // the template lives on, for its session's sake
 		here.own()
 		out, master := here.master(kernelsync.MasterOptions{Version: uint8(version)})
@@ -97,7 +97,7 @@ func TestAMasterTellsWhatAKernelWould(t *testing.T) {
 	b := newKernelBed(t, web)
 	out, master := b.master(kernelsync.MasterOptions{Version: 1})
 	for _, flags := range []uint8{packet.TCPSyn, packet.TCPAck, packet.TCPAck, packet.TCPFin | packet.TCPAck} {
-		b.now += conntrack.TicksPerSecond
+		b.pass(1)
 		b.packet(1024, flags)
 		for _, l := range b.logs {
 			records := l.Read(64)

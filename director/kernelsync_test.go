@@ -73,6 +73,13 @@ func (b *kernelBed) Stop(string) {}
 // Logs implements Daemons.
 func (b *kernelBed) Logs() []*conntrack.Log { return b.logs }
 
+// pass lets seconds go by. The clock is read by whoever uses the table, with mu.
+func (b *kernelBed) pass(seconds conntrack.Tick) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.now += seconds * conntrack.TicksPerSecond
+}
+
 // listed is the table, a line per session: with its real server's and template's numbers only as far as there are any.
 func (b *kernelBed) listed() []string {
 	lines := []string{}
@@ -225,15 +232,15 @@ func TestASessionOfAKernelGoesOnHere(t *testing.T) {
 	}
 	b.take(conn(1, func(c *ipvssync.Conn) { c.Flags |= ipvssync.FlagInactive; c.State = uint16(conntrack.TCPClose) }))
 	b.want("the last word on a session that was replaced", line(3, "ESTABLISHED 900s"))
-	b.now += 8 * conntrack.TicksPerSecond
+	b.pass(8)
 	if to := b.packet(1024, packet.TCPAck); to != realAddr(3) {
 		t.Fatalf("the client's next segment went to %v, want %v", to, realAddr(3))
 	}
 	b.want("its first segment came here", line(3, "ESTABLISHED 900s ours"))
-	b.now += conntrack.TicksPerSecond
+	b.pass(1)
 	b.take(conn(3, func(c *ipvssync.Conn) { c.State = uint16(conntrack.TCPFinWait) }))
 	b.want("the kernel's buffer came late", line(3, "ESTABLISHED 899s ours"))
-	b.now += 60 * conntrack.TicksPerSecond
+	b.pass(60)
 	b.take(conn(3, func(c *ipvssync.Conn) { c.State, c.Timeout = uint16(conntrack.TCPFinWait), 120 }))
 	b.want("the kernel has it again", line(3, "FIN_WAIT 120s"))
 }
@@ -268,7 +275,7 @@ func TestASessionOfAKernelsPersistentServiceHoldsItsTemplate(t *testing.T) {
 	template := fmt.Sprintf("6 %s:0 %s:80 %s:80 ASSURED", client, vip, realAddr(2))
 	b.want("told", template+" 60s", fmt.Sprintf("6 %s:1024 %s:80 %s:80 ESTABLISHED 900s linked", client, vip, realAddr(2)))
 	for range 600 {
-		b.now += conntrack.TicksPerSecond
+		b.pass(1)
 		b.worker.Sweep(b.now)
 	}
 	if list := b.listed(); len(list) != 2 || !strings.HasPrefix(list[0], template) {
