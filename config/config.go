@@ -19,6 +19,9 @@ import (
 // DefaultControlSocket is where ulvs listens for its own commands.
 const DefaultControlSocket = "/run/ulvs/control.sock"
 
+// DefaultStateDir is systemd's StateDirectory=ulvs.
+const DefaultStateDir = "/var/lib/ulvs"
+
 // MaxFileBytes bounds a file: a million real servers fit with room to spare.
 const MaxFileBytes = 256 << 20
 
@@ -73,7 +76,8 @@ type Node struct {
 	XDPMode       XDPMode  `json:"xdp_mode"`
 	VIPMode       VIPMode  `json:"vip_mode"`
 	ControlSocket string   `json:"control_socket"`
-	Frames        int      `json:"frames"` // per worker; a power of two
+	StateDir      string   `json:"state_directory"` // what must outlive the process is kept there
+	Frames        int      `json:"frames"`          // per worker; a power of two
 	Idle          Idle     `json:"idle"`
 	// ProbePorts are the first and last source port of checks down the real path.
 	ProbePorts [2]uint16 `json:"probe_ports"`

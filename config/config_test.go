@@ -29,7 +29,7 @@ func TestASmallFileGetsTheDocumentedDefaults(t *testing.T) {
 	}
 	want := Node{
 		Name: "lvs1", Interfaces: []string{"eth0"}, ConnTabBits: 20, IO: IOAFXDP, XDPMode: XDPAuto, VIPMode: VIPUser,
-		ControlSocket: DefaultControlSocket, Frames: 8192, Idle: IdleAuto,
+		ControlSocket: DefaultControlSocket, StateDir: DefaultStateDir, Frames: 8192, Idle: IdleAuto,
 		ProbePorts: DefaultProbePorts(),
 	}
 	if !reflect.DeepEqual(c.Node, want) {
@@ -55,6 +55,7 @@ io = "asavie"
 xdp_mode = "copy"
 vip_mode = "netlink"
 control_socket = "/tmp/s"
+state_directory = "/s"
 frames = 2048
 probe_ports = "50000-50999"
 idle = "poll"
@@ -65,7 +66,7 @@ udp = "1m30s"
 `)
 	want := Node{
 		Name: "a", Interfaces: []string{"eth0", "eth1"}, ConnTabBits: 12, MaxConns: 1000, Workers: 2, CPUs: []int{3, 1},
-		IO: IOAsavie, XDPMode: XDPCopy, VIPMode: VIPNetlink, ControlSocket: "/tmp/s", Frames: 2048, Idle: IdlePoll,
+		IO: IOAsavie, XDPMode: XDPCopy, VIPMode: VIPNetlink, ControlSocket: "/tmp/s", StateDir: "/s", Frames: 2048, Idle: IdlePoll,
 		ProbePorts: [2]uint16{50000, 50999},
 	}
 	if !reflect.DeepEqual(c.Node, want) {
@@ -160,7 +161,7 @@ func TestTheExampleFileIsAcceptedAndShowsEveryKey(t *testing.T) {
 	}
 	for _, key := range []string{
 		"name", "interfaces", "conn_tab_bits", "max_conns", "workers", "cpus", "io", "xdp_mode", "vip_mode",
-		"control_socket", "frames", "idle", "probe_ports",
+		"control_socket", "state_directory", "frames", "idle", "probe_ports",
 		"tcp", "tcpfin", "udp", "vip", "protocol", "scheduler", "flags", "method",
 		"persistence_timeout", "persistence_granularity", "one_packet", "tunnel_type", "address", "weight",
 		"upper_threshold", "lower_threshold", "tunnel_port", "tunnel_checksum", "mark", "family", "interface", "source",

@@ -72,7 +72,7 @@ func TestComplaintsAboutTheFile(t *testing.T) {
 			`f:3: service: this is a table; give tables: [[service]]`},
 		{"everything at once", node + "a = 1\n[[service]]\nvip = \"x\"\nb = 2\n[c]\n[timeouts]\ntcp = true\n",
 			`f:3: node.a: unknown key; known: name, interfaces, conn_tab_bits, max_conns, workers, cpus, io, ` +
-				`xdp_mode, vip_mode, control_socket, frames, idle, probe_ports` + "\n" +
+				`xdp_mode, vip_mode, control_socket, state_directory, frames, idle, probe_ports` + "\n" +
 				`f:5: service[0].vip: "x" is no IP address; give an address with port like "192.0.2.10:80" or ` +
 				`"[2001:db8::10]:80"` + "\n" +
 				`f:6: service[0].b: unknown key; known: mark, family, protocol, vip, scheduler, flags, ` +
@@ -86,7 +86,7 @@ func TestComplaintsAboutTheFile(t *testing.T) {
 				`f:9: timeouts.tcp: true is true or false; give a duration like "15m" or whole seconds like 900`},
 		{"quoted keys", node + "\"a.b\" = 1\n",
 			`f:3: node."a.b": unknown key; known: name, interfaces, conn_tab_bits, max_conns, workers, cpus, ` +
-				`io, xdp_mode, vip_mode, control_socket, frames, idle, probe_ports`},
+				`io, xdp_mode, vip_mode, control_socket, state_directory, frames, idle, probe_ports`},
 	})
 }
 

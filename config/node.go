@@ -104,6 +104,7 @@ func (p *parser) config(root *table) *Config {
 	c.Takeover = p.takeover(root)
 	c.Sync = p.sync(root)
 	c.IPVSSync = p.ipvsSync(root, &c.Takeover)
+	p.quorum(&c.Takeover, &c.Sync)
 	c.Restart = p.restart(root)
 	root.done()
 	return c
@@ -121,6 +122,7 @@ func (p *parser) node(t *table) Node {
 		XDPMode:       XDPMode(t.word("xdp_mode", string(XDPAuto), string(XDPZeroCopy), string(XDPCopy), string(XDPGeneric))),
 		VIPMode:       VIPMode(t.word("vip_mode", string(VIPUser), string(VIPNetlink))),
 		ControlSocket: controlSocket(t),
+		StateDir:      t.stateDir(),
 		Frames:        frames(t),
 		Idle:          Idle(t.word("idle", string(IdleAuto), string(IdleSpin), string(IdlePoll))),
 		ProbePorts:    probePorts(t),
@@ -221,6 +223,17 @@ func controlSocket(t *table) string {
 		t.fail("control_socket", "%.60q is not an absolute path; give one like %s", path, DefaultControlSocket)
 	case len(path) > maxSocketBytes:
 		t.fail("control_socket", "%d bytes long; a unix socket's path has up to %d", len(path), maxSocketBytes)
+	}
+	return path
+}
+
+func (t *table) stateDir() string {
+	path := t.text("state_directory", fmt.Sprintf("a path like %q", DefaultStateDir))
+	switch {
+	case path == "":
+		return DefaultStateDir
+	case !filepath.IsAbs(path) || strings.ContainsRune(path, 0):
+		t.fail("state_directory", "%.60q is not an absolute path; give one like %s", path, DefaultStateDir)
 	}
 	return path
 }

@@ -233,12 +233,15 @@ func (t *Takeover) Units() (units []ha.Unit) {
 		for _, name := range g.Instances {
 			grouped[name] = true
 			u.Instances = append(u.Instances, byName[name].Instance)
+			u.Quorum = u.Quorum || byName[name].Quorum
+			u.Gateway = u.Gateway || len(byName[name].Gateways) > 0
 		}
 		units = append(units, u)
 	}
 	for i := range t.Instances {
 		if v := &t.Instances[i]; !grouped[v.Name] {
-			units = append(units, ha.Unit{Name: v.Name, Instances: []ha.Instance{v.Instance}})
+			units = append(units, ha.Unit{Name: v.Name, Instances: []ha.Instance{v.Instance},
+				Quorum: v.Quorum, Gateway: len(v.Gateways) > 0})
 		}
 	}
 	return units

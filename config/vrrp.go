@@ -17,7 +17,38 @@ const (
 	maxTracks    = 64
 	maxPeers     = 32
 	maxVRRPVIPs  = 1024 // vips and vips_excluded of one instance
+	maxGateways  = 8
 )
+
+// The modes of an instance.
+const (
+	modeAvailable = "available" // a director that hears nobody takes over alone
+	modeQuorum    = "quorum"
+)
+
+// quorumDirectors is how many directors there must be for a majority to outlive one of them.
+const quorumDirectors = 3
+
+// quorum complains about instances in mode quorum that cannot have one, or that move with others that are not.
+func (p *parser) quorum(t *Takeover, s *Sync) {
+	byName := map[string]*VRRP{}
+	for i := range t.Instances {
+		v := &t.Instances[i]
+		byName[v.Name] = v
+		if v.Quorum && len(s.Peers)+1 < quorumDirectors {
+			p.fail(fmt.Sprintf("vrrp[%d].mode", i), "a majority needs %d directors, and [sync] names %d besides this one;"+
+				" add peers, or leave mode out", quorumDirectors, len(s.Peers))
+		}
+	}
+	for i, g := range t.Groups {
+		for _, name := range g.Instances[min(1, len(g.Instances)):] {
+			if a, b := byName[g.Instances[0]], byName[name]; a != nil && b != nil && a.Quorum != b.Quorum {
+				p.fail(fmt.Sprintf("vrrp_sync_group[%d].group", i), "%q and %q have different modes; give both the same",
+					a.Name, b.Name)
+			}
+		}
+	}
+}
 
 // VRRP is a [[vrrp]]: keepalived's vrrp_instance.
 type VRRP struct {
@@ -27,6 +58,8 @@ type VRRP struct {
 	Scripts     []Track
 	Files       []Track
 	Processes   []Track
+	Quorum      bool         // mode quorum: a majority of the directors decides
+	Gateways    []netip.Addr // one of them must answer where the VIPs are claimed; none: nobody is asked
 	Notify      VRRPNotify
 }
 
@@ -137,6 +170,11 @@ func (t *table) instance(name string, all *Takeover) (v VRRP) {
 	v.LowerPrioNoAdvert = t.flag("lower_prio_no_advert")
 	v.HigherPrioSendAdvert = t.flag("higher_prio_send_advert")
 	v.DemandClaims = t.flag("demand_claims")
+	v.Quorum = t.word("mode", modeAvailable, modeQuorum) == modeQuorum
+	v.Gateways = t.peerAddrs("gateway")
+	if len(v.Gateways) > maxGateways {
+		t.fail("gateway", "%d addresses; give up to %d", len(v.Gateways), maxGateways)
+	}
 	t.tracks(&v, all)
 	v.Notify = t.notifies()
 	before := len(t.p.problems)

@@ -135,3 +135,28 @@ func TestComplaintsAboutVRRP(t *testing.T) {
 		}
 	}
 }
+
+func TestAQuorumNeedsThreeDirectors(t *testing.T) {
+	quorum := strings.Replace(oneInstance, "vips =", "mode = \"quorum\"\ngateway = [\"192.0.2.1\"]\nvips =", 1)
+	sync := "[sync]\ninterface = \"eth1\"\ninsecure = true\npeers = "
+	c, err := Parse("f", []byte(node+quorum+sync+"[\"10.9.0.2\", \"10.9.0.3\"]\n"), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if u := c.Takeover.Units()[0]; !u.Quorum || !u.Gateway || !c.Takeover.Instances[0].Quorum {
+		t.Errorf("read as %+v", u)
+	}
+	other := strings.NewReplacer("VI_1", "VI_2", "51", "52", "192.0.2.10", "192.0.2.20").Replace(oneInstance)
+	group := "[[vrrp_sync_group]]\nname = \"G\"\ngroup = [\"VI_1\", \"VI_2\"]\n"
+	for _, bad := range []struct{ text, want string }{
+		{quorum + sync + "[\"10.9.0.2\"]\n", "a majority needs 3 directors, and [sync] names 1"},
+		{quorum, "a majority needs 3 directors"},
+		{strings.Replace(quorum, "quorum", "majority", 1), "unknown word"},
+		{strings.Replace(quorum, "192.0.2.1\"", "gw\"", 1), "no address"},
+		{quorum + other + group + sync + "[\"10.9.0.2\", \"10.9.0.3\"]\n", "different modes"},
+	} {
+		if _, err := Parse("f", []byte(node+bad.text), Options{}); err == nil || !strings.Contains(err.Error(), bad.want) {
+			t.Errorf("%s\n%v, want %q", bad.text, err, bad.want)
+		}
+	}
+}

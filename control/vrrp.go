@@ -44,6 +44,10 @@ type VRRPInstance struct {
 	Released          bool     `json:"released"`             // by the operator: does not preempt
 	Preempts          bool     `json:"preempts"`             // takes VIPs from a lower master
 	PreemptSeconds    float64  `json:"preempt_delay_left_seconds"`
+	Mode              string   `json:"mode"`               // available, quorum
+	Gateway           string   `json:"gateway,omitempty"`  // answers, silent; empty: none is asked
+	Members           int      `json:"directors"`          // that gossip sees, this one included
+	Directors         int      `json:"directors_expected"` // of the configuration
 }
 
 // ReleaseRequest is the body of POST /v1/vrrp/release.

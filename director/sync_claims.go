@@ -2,6 +2,7 @@ package director
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 
 	"ulvs/ha"
@@ -30,7 +31,10 @@ func (t *takeover) speak(a *ha.Action) bool {
 	if r == nil || r.node == nil {
 		return false
 	}
-	w := word{Claim: a.Claim, Up: a.Up, Unit: a.Claim.Unit}
+	if a.Kind == ha.ActionVoteAsk && t.forgotten[t.unitOf(a.Claim.Unit)] {
+		return true // its term is not kept
+	}
+	w := word{Claim: a.Claim, Up: a.Up && !(a.Kind == ha.ActionVote && t.forgotten[a.Unit]), Unit: a.Claim.Unit}
 	if a.Kind != ha.ActionClaim && a.Kind != ha.ActionVoteAsk {
 		w.Unit = t.units[a.Unit].Name
 	}
@@ -65,6 +69,11 @@ func (t *takeover) speak(a *ha.Action) bool {
 	return true
 }
 
+// unitOf returns a unit's number by its name, -1 if there is none.
+func (t *takeover) unitOf(name string) int {
+	return slices.IndexFunc(t.units, func(u ha.Unit) bool { return u.Name == name })
+}
+
 // topicEvents are what topics are to the machine.
 var topicEvents = map[string]ha.EventKind{
 	topicClaim: ha.EventClaim, topicQuery: ha.EventQuery, topicAnswer: ha.EventAnswer, topicVoteAsk: ha.EventVoteAsk,
@@ -85,10 +94,8 @@ func (r *replication) heard(from, topic string, body []byte) {
 	if !known || json.Unmarshal(body, &w) != nil {
 		return
 	}
-	for i := range t.units {
-		if t.units[i].Name == w.Unit {
-			r.later(ha.Event{Kind: kind, Unit: i, Claim: w.Claim, Up: w.Up, Name: from})
-		}
+	if i := t.unitOf(w.Unit); i >= 0 {
+		r.later(ha.Event{Kind: kind, Unit: i, Claim: w.Claim, Up: w.Up, Name: from})
 	}
 }
 

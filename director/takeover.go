@@ -50,6 +50,11 @@ type takeover struct {
 	complain  time.Time
 	lingers   []time.Time // when a unit's lingering ends; zero: it does not linger
 	states    []ha.State
+	gateways  []*gatewayWatch
+	probers   []*vrrp.Prober
+	terms     *termStore // nil: no unit is in mode quorum
+	abstain   time.Duration
+	forgotten map[int]bool // units whose term could not be kept in this step
 }
 
 // heardAdvert is what came on a socket: an advert, or why it is none.
@@ -79,7 +84,7 @@ func (d *director) openTakeover() error {
 		d: d, conf: conf, begin: d.started, events: make(chan ha.Event, takeoverQueue),
 		adverts: make(chan heardAdvert, takeoverQueue), ask: make(chan func(*ha.Machine)),
 		stop: make(chan struct{}), done: make(chan struct{}), told: make(chan struct{}),
-		sockets:   map[socketKey]*vrrp.Socket{},
+		sockets: map[socketKey]*vrrp.Socket{}, forgotten: map[int]bool{},
 		announcer: map[string]*vrrp.Announcer{}, runner: runner.New(notifyScripts), notifies: make(chan func(), 256),
 	}
 	if err := t.open(); err != nil {
@@ -96,14 +101,47 @@ func (d *director) startTakeover() {
 		return
 	}
 	t.started = true
-	go t.run(ha.New(ha.Config{Node: d.opt.Config.Node.Name, Units: t.units, Directors: d.directors(),
-		Gossip: d.replication != nil, Start: t.now()}))
+	go t.run(ha.New(t.machine()))
 	go t.runNotifies()
 	t.startTracking()
+	t.startGateways()
 	if d.replication != nil { // until it has its peers' sessions
 		t.tell(ha.Event{Kind: ha.EventReady})
 	}
 	t.tell(ha.Event{Kind: ha.EventStart})
+}
+
+// machine is what the machine is made of.
+func (t *takeover) machine() ha.Config {
+	c := ha.Config{Node: t.d.opt.Config.Node.Name, Units: t.units, Directors: t.d.directors(),
+		Gossip: t.d.replication != nil, Start: t.now()}
+	if t.terms != nil {
+		c.Terms = t.terms.file.Terms
+	}
+	if t.abstain > 0 {
+		c.Abstain = c.Start + t.abstain
+	}
+	return c
+}
+
+// openVotes reads the terms of earlier lives where a unit is in mode quorum.
+func (t *takeover) openVotes() error {
+	if !slices.ContainsFunc(t.units, func(u ha.Unit) bool { return u.Quorum }) {
+		return nil
+	}
+	node := &t.d.opt.Config.Node
+	terms, lost, err := openTerms(node.StateDir, node.Name)
+	if err != nil {
+		return err
+	}
+	t.terms = terms
+	if lost != nil {
+		t.abstain = abstainFor
+		t.d.log.Error("the terms of earlier votes are lost: no votes for a while, so that none is given twice",
+			"err", lost, "abstains", abstainFor)
+		t.d.journal.Add(events.Event{Kind: events.VRRPAlarm, Reason: "the terms of earlier votes are lost: " + lost.Error()})
+	}
+	return nil
 }
 
 // open opens sockets, and tells the node which VIPs move together.
@@ -122,6 +160,12 @@ func (t *takeover) open() error {
 			}
 			vips[u] = append(append(vips[u], i.VIPs...), i.Excluded...)
 		}
+		if err := t.openGateways(u); err != nil {
+			return err
+		}
+	}
+	if err := t.openVotes(); err != nil {
+		return err
 	}
 	t.lingers, t.states = make([]time.Time, len(t.units)), make([]ha.State, len(t.units))
 	t.d.SetUnits(vips)
@@ -273,8 +317,22 @@ func (t *takeover) heard(m *ha.Machine, r *heardAdvert) {
 
 // step gives the machine an event and does what it wants.
 func (t *takeover) step(m *ha.Machine, ev ha.Event) {
+	clear(t.forgotten)
 	for _, a := range m.Step(t.now(), ev, nil) {
 		t.act(m, &a)
+	}
+}
+
+// keepTerm writes a term down. What cannot be written must not be voted for in the same step.
+func (t *takeover) keepTerm(a *ha.Action) {
+	if t.terms == nil {
+		return
+	}
+	if err := t.terms.keep(a.Claim.Unit, a.Claim.Term); err != nil && a.Up {
+		t.forgotten[a.Unit] = true
+		t.failed(err)
+		t.d.journal.Add(events.Event{Kind: events.VRRPAlarm, Instance: t.units[a.Unit].Name,
+			Reason: "no vote, since its term cannot be kept: " + err.Error()})
 	}
 }
 
@@ -292,6 +350,8 @@ func (t *takeover) act(m *ha.Machine, a *ha.Action) {
 		t.announce(a)
 	case ha.ActionAlarm:
 		t.alarm(a)
+	case ha.ActionTerm:
+		t.keepTerm(a)
 	case ha.ActionFlush:
 		t.step(m, ha.Event{Kind: ha.EventFlushed, Unit: a.Unit}) // nothing to send without peers
 	}
@@ -397,6 +457,9 @@ func (t *takeover) closeSockets() error {
 	var errs []error
 	for _, s := range t.sockets {
 		errs = append(errs, s.Close())
+	}
+	for _, p := range t.probers {
+		errs = append(errs, p.Close())
 	}
 	t.readers.Wait()
 	for _, a := range t.announcer {

@@ -44,6 +44,13 @@ func (t *takeover) view(m *ha.Machine, i int) control.VRRPInstance {
 		AdvertMillis: in.AdvertInt.Seconds() * 1e3, MasterMillis: at.Interval.Seconds() * 1e3, Source: in.Source.String(),
 		Term: u.Claim.Term, Owner: u.Claim.Owner, Released: u.Released, Preempts: at.Preempt,
 	}
+	out.Mode, out.Members, out.Directors = "available", u.Members, t.d.directors()
+	if u.Quorum {
+		out.Mode = "quorum"
+	}
+	if t.gatewayOf(in.unit) != nil {
+		out.Gateway = map[bool]string{true: "answers", false: "silent"}[u.Gateway]
+	}
 	if u.Name != in.Name || len(t.units[in.unit].Instances) > 1 {
 		out.Group = u.Name
 	}

@@ -19,7 +19,7 @@ func (m *Machine) onClaim(u *unit, c Claim) {
 		}
 		return
 	}
-	if c.beats(u.claim) && (m.cfg.Quorum || !m.outranks(u, c)) {
+	if c.beats(u.claim) && (u.quorum || !m.outranks(u, c)) {
 		u.claim = c
 		m.toBackup(u, ReasonHigherTerm, linger) // no last advert: backups would race the new master
 		return
@@ -87,7 +87,7 @@ func (m *Machine) askVotes(u *unit) {
 
 // onVoteAsk gives each term to the first director that asks for it, and none while a master is heard.
 func (m *Machine) onVoteAsk(u *unit, c Claim) {
-	yes := c.Term > u.voted && c.Term > u.claim.Term && !m.hears(u, c)
+	yes := c.Term > u.voted && c.Term > u.claim.Term && !m.hears(u, c) && m.now >= m.cfg.Abstain
 	if yes {
 		m.keepTerm(u, c.Term, true)
 	}

@@ -57,7 +57,7 @@ func TestAMasterYieldsToTheBetterClaim(t *testing.T) {
 		{claimOf("lvs2", 2, 50), true, true, 0},   // a majority chose it
 	} {
 		d := master(t, pair(100))
-		d.m.cfg.Quorum = c.quorum
+		d.m.units[0].quorum = c.quorum
 		got := d.do(Event{Kind: EventClaim, Claim: c.claim})
 		if strings.Contains(got, "BACKUP ("+string(ReasonHigherTerm)+")") != c.yields {
 			t.Errorf("%+v: %s", c.claim, got)
@@ -212,11 +212,53 @@ func TestATermIsGivenOnce(t *testing.T) {
 }
 
 func TestAnOwnerWithoutMajorityAndGatewayStepsDown(t *testing.T) {
-	d := newDesk(t, trio(100))
+	cfg := trio(100)
+	cfg.Units[0].Gateway = true
+	d := newDesk(t, cfg)
+	d.do(Event{Kind: EventGateway, Up: true})
 	d.do(Event{Kind: EventMembers, Members: 3})
 	d.do(Event{Kind: EventStart})
 	d.at(d.m.ViewInstance(0).DownAt)
 	d.do(Event{Kind: EventVote, Name: "lvs2", Claim: claimOf("lvs1", 1, 100), Up: true})
 	d.want(d.do(Event{Kind: EventMembers, Members: 1}), "")
 	d.want(d.do(Event{Kind: EventGateway}), `send 0, claim 1 "", BACKUP (`+string(ReasonNoMajority)+")")
+}
+
+func TestAnOwnerWithoutMajorityStepsDownWhereNoGatewayIsAsked(t *testing.T) {
+	d := newDesk(t, trio(100))
+	d.do(Event{Kind: EventMembers, Members: 3})
+	d.do(Event{Kind: EventStart})
+	d.at(d.m.ViewInstance(0).DownAt)
+	d.do(Event{Kind: EventVote, Name: "lvs2", Claim: claimOf("lvs1", 1, 100), Up: true})
+	d.want(d.do(Event{Kind: EventMembers, Members: 2}), "")
+	d.want(d.do(Event{Kind: EventMembers, Members: 1}), `send 0, claim 1 "", BACKUP (`+string(ReasonNoMajority)+")")
+}
+
+func TestWithoutItsGatewaysAnswerNobodyClaims(t *testing.T) {
+	cfg := pair(100)
+	cfg.Units[0].Gateway = true
+	d := newDesk(t, cfg)
+	d.do(Event{Kind: EventStart})
+	if got := d.at(5 * second); strings.Contains(got, "MASTER") || !strings.Contains(got, string(AlarmNoGateway)) {
+		t.Errorf("before its gateway answered: %q", got)
+	}
+	d.do(Event{Kind: EventGateway, Up: true})
+	if got := d.at(10 * second); !strings.Contains(got, "MASTER") {
+		t.Errorf("after its gateway answered: %q", got)
+	}
+}
+
+func TestADirectorThatForgotItsVotesAbstainsForAWhile(t *testing.T) {
+	cfg := trio(100)
+	cfg.Abstain = 10 * second
+	d := newDesk(t, cfg)
+	d.do(Event{Kind: EventStart})
+	d.want(d.do(Event{Kind: EventVoteAsk, Claim: claimOf("lvs2", 5, 150)}), "vote lvs2 5 false")
+	if got := d.at(9 * second); strings.Contains(got, "ask votes") || !strings.Contains(got, string(AlarmAbstain)) {
+		t.Errorf("while it abstains: %q", got)
+	}
+	if got := d.at(20 * second); !strings.Contains(got, "ask votes") {
+		t.Errorf("after that: %q", got)
+	}
+	d.want(d.do(Event{Kind: EventVoteAsk, Claim: claimOf("lvs2", 50, 150)}), "vote lvs2 50 true")
 }

@@ -61,6 +61,10 @@ type Instance struct {
 type Unit struct {
 	Name      string
 	Instances []Instance
+	// Quorum has a majority of the directors decide who holds the unit.
+	Quorum bool
+	// Gateway says that the unit's gateway is asked, and EventGateway comes: until the first one it does not answer.
+	Gateway bool
 }
 
 // Config is what a Machine is made of.
@@ -69,7 +73,11 @@ type Config struct {
 	Units []Unit
 	// Directors is how many there are, this one included. In quorum mode a majority of them decides.
 	Directors int
-	Quorum    bool
+	// Quorum puts every unit into quorum mode.
+	Quorum bool
+	// Abstain is until when this director neither votes nor asks for votes: what it voted before it was restarted is
+	// not known.
+	Abstain Time
 	// Gossip tells that claims are exchanged: a master that is silent is asked another way first.
 	Gossip bool
 	// Terms are the highest ones that ActionTerm reported in earlier lives, by unit.

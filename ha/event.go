@@ -40,7 +40,7 @@ const (
 	EventTrack                      // Instance, Name, Weight, Up: a tracked thing
 	EventDataplane                  // Up: every worker's heart beats and the rings move
 	EventReady                      // Up: the session table equals the owner's; opens preemption
-	EventGateway                    // Up: the gateway answers
+	EventGateway                    // Unit, Up: its gateway answers
 	EventMembers                    // Members: directors that gossip sees, this one included
 	EventClaim                      // Unit, Claim
 	EventPeerGone                   // Name: gossip holds that director for dead
@@ -138,6 +138,7 @@ const (
 	AlarmVRRPBroken   Reason = "adverts do not arrive, but the owner serves: VRRP's path is broken"
 	AlarmSyncLost     Reason = "adverts arrive, but gossip does not: sessions are not replicated"
 	AlarmNoGateway    Reason = "nobody serves, and this director does not reach the gateway"
+	AlarmAbstain      Reason = "nobody serves, and this director does not vote yet: it does not know what it voted before"
 	AlarmNoVotes      Reason = "nobody serves, and a majority did not agree to a takeover"
 	AlarmTwoMasters   Reason = "another master was heard"
 	AlarmVRIDUsed     Reason = "somebody else uses this virtual_router_id with other addresses"

@@ -26,8 +26,9 @@ func (m *Machine) handle(ev *Event) {
 	case EventReady:
 		m.ready = ev.Up
 	case EventGateway:
-		m.gateway = ev.Up
-		m.each(m.settle)
+		u := &m.units[ev.Unit]
+		u.gateway = ev.Up
+		m.settle(u)
 	case EventMembers:
 		m.members = ev.Members
 		m.each(m.settle)
@@ -75,7 +76,7 @@ func (m *Machine) each(f func(*unit)) {
 	}
 }
 
-func (m *Machine) serves(u *unit) bool { return u.state == StateMaster && m.dataplane && m.gateway }
+func (m *Machine) serves(u *unit) bool { return u.state == StateMaster && m.dataplane && u.gateway }
 
 // Check tells whether an advert is one for instance i (section order of keepalived's vrrp_check_packet),
 // and counts it if it is not.
@@ -192,7 +193,7 @@ func (m *Machine) masterAdvert(i int, u *unit, ev *Event) {
 	switch {
 	case a.Priority == PriorityGiveUp:
 		m.send(i, ours)
-	case m.cfg.Quorum && a.Priority != PriorityOwner && !m.otherOwner(u):
+	case u.quorum && a.Priority != PriorityOwner && !m.otherOwner(u):
 		// A majority chose this director. Whoever else may have been chosen since says so by its claim.
 		m.repeatClaim(u)
 		m.insist(i)

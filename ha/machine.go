@@ -28,18 +28,21 @@ type Machine struct {
 	units []unit
 	inst  []instance
 
-	now, deadline             Time
-	acts                      []Action
-	ready, dataplane, gateway bool
-	members                   int
-	gone                      map[string]bool // directors that gossip holds for dead
-	rejects                   [NumRejects]uint64
+	now, deadline    Time
+	acts             []Action
+	ready, dataplane bool
+	members          int
+	gone             map[string]bool // directors that gossip holds for dead
+	rejects          [NumRejects]uint64
 }
 
 // unit is a group of instances that change state together.
 type unit struct {
 	name        string
 	first, last int // its instances
+	quorum      bool
+	asksGateway bool
+	gateway     bool // it answers, or is not asked
 	state       State
 	claim       Claim // the best one known, ours included
 	released    bool
@@ -60,7 +63,7 @@ type unit struct {
 // New makes a machine in state INIT. The instances must be valid.
 func New(cfg Config) *Machine {
 	m := &Machine{
-		cfg: cfg, now: cfg.Start, deadline: Never, ready: true, dataplane: true, gateway: true, members: 1,
+		cfg: cfg, now: cfg.Start, deadline: Never, ready: true, dataplane: true, members: 1,
 		gone: map[string]bool{},
 	}
 	for _, u := range cfg.Units {
@@ -71,7 +74,7 @@ func New(cfg Config) *Machine {
 		term := cfg.Terms[u.Name]
 		m.units = append(m.units, unit{
 			name: u.Name, first: first, last: len(m.inst), claim: Claim{Unit: u.Name, Term: term}, voted: term,
-			alarmed: map[Reason]Time{},
+			alarmed: map[Reason]Time{}, quorum: cfg.Quorum || u.Quorum, asksGateway: u.Gateway, gateway: !u.Gateway,
 		})
 	}
 	return m
@@ -156,18 +159,19 @@ func (m *Machine) settle(u *unit) {
 		m.leave(u, StateFault, reason)
 	case !bad && u.state == StateFault:
 		m.toBackup(u, ReasonRecovered, 0)
-	case u.state == StateMaster && !m.gateway:
-		m.gatewayLost(u)
+	case u.state == StateMaster:
+		m.cutOff(u)
 	}
 }
 
-// gatewayLost makes a master yield if somebody else could do better.
-func (m *Machine) gatewayLost(u *unit) {
-	majority := m.cfg.Directors/2 + 1
+// cutOff makes a master yield if somebody else could do better: one of a majority that it does not see, unless its
+// gateway says that it is the others who are cut off; or another director that it sees, while its gateway is silent.
+func (m *Machine) cutOff(u *unit) {
+	minority := u.quorum && m.members < m.cfg.Directors/2+1
 	switch {
-	case m.cfg.Quorum && m.members < majority:
+	case minority && !(u.asksGateway && u.gateway):
 		m.leave(u, StateBackup, ReasonNoMajority)
-	case m.cfg.Gossip && m.members > 1:
+	case !u.gateway && m.cfg.Gossip && m.members > 1:
 		m.leave(u, StateBackup, ReasonGateway)
 	}
 }
@@ -187,7 +191,7 @@ func (m *Machine) start(u *unit) {
 		in.preemptAt = m.now + in.PreemptDelay
 		owner = owner && in.priority() == PriorityOwner
 	}
-	if owner && !m.cfg.Quorum {
+	if owner && !u.quorum && u.gateway {
 		m.toMaster(u, ReasonOwner)
 		return
 	}

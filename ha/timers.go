@@ -108,10 +108,13 @@ func (m *Machine) want(u *unit) {
 	case reason == ReasonMasterSilent && u.answered && m.otherOwner(u):
 		m.alarm(u, Action{Reason: AlarmVRRPBroken, Name: u.claim.Owner})
 		m.rearm(u)
-	case !m.gateway:
+	case !u.gateway:
 		m.alarm(u, Action{Reason: AlarmNoGateway})
 		m.rearm(u)
-	case m.cfg.Quorum:
+	case u.quorum && m.now < m.cfg.Abstain:
+		m.alarm(u, Action{Reason: AlarmAbstain})
+		m.rearm(u)
+	case u.quorum:
 		m.askVotes(u)
 	default:
 		m.toMaster(u, reason)

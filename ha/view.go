@@ -7,12 +7,16 @@ type UnitView struct {
 	Since    Time
 	Claim    Claim
 	Released bool
+	Quorum   bool
+	Gateway  bool // it answers, or is not asked
+	Members  int  // directors that gossip sees, this one included
 }
 
 // View returns unit i as it is now.
 func (m *Machine) View(i int) UnitView {
 	u := &m.units[i]
-	return UnitView{Name: u.name, State: u.state, Since: u.since, Claim: u.claim, Released: u.released}
+	return UnitView{Name: u.name, State: u.state, Since: u.since, Claim: u.claim, Released: u.released,
+		Quorum: u.quorum, Gateway: u.gateway, Members: m.members}
 }
 
 // InstanceView is what operators see of an instance.

@@ -75,6 +75,10 @@ func printVRRP(w io.Writer, v *control.VRRP) {
 // stateWord is the state and what keeps the instance in it.
 func stateWord(in *control.VRRPInstance) string {
 	switch {
+	case in.Gateway == "silent":
+		return in.State + " (gateway silent)"
+	case in.Mode == "quorum" && in.Members < in.Directors/2+1:
+		return fmt.Sprintf("%s (no majority: %d of %d)", in.State, in.Members, in.Directors)
 	case in.Released:
 		return in.State + " (released)"
 	case in.State == "BACKUP" && in.PreemptSeconds > 0:

@@ -95,8 +95,6 @@ func unsolicitedNA(vip netip.Addr, mac packet.MAC) []byte {
 	copy(na[8:], vip.AsSlice())
 	na[24], na[25] = 2, 1 // target link-layer address, in units of eight bytes
 	copy(na[26:], mac[:])
-	s, d := packet.WireV6(vip), packet.WireV6(allNodes)
-	sum := packet.Fold(packet.Sum(na, packet.PseudoV6(&[4]uint64{s[0], s[1], d[0], d[1]}, packet.ProtoICMPv6, naLen)))
-	binary.LittleEndian.PutUint16(na[2:], uint16(sum))
+	sealICMPv6(ip)
 	return b
 }

@@ -77,8 +77,8 @@ func TestARealKernelAndULVSHaveEachOthersSessions(t *testing.T) {
 	shell(t, l, "d1", "ip", "tuntap", "add", "dev", "k0", "mode", "tap")
 	shell(t, l, "d1", "ip", "addr", "add", "10.77.0.2/24", "dev", "k0")
 	shell(t, l, "d1", "ip", "link", "set", "k0", "up")
-	own := "\n[[service]]\nvip = \"198.18.0.200:7000\"\nscheduler = \"rr\"\nmethod = \"nat\"\npersistence_timeout = \"60s\"\n" +
-		"[[service.real_server]]\naddress = \"10.9.9.2:7000\"\n"
+	own := "\n[[service]]\nvip = \"198.18.0.200:7000\"\nscheduler = \"rr\"\nmethod = \"nat\"\n" +
+		"persistence_timeout = \"60s\"\n[[service.real_server]]\naddress = \"10.9.9.2:7000\"\n"
 	o := ipvsSynced(200)
 	o.sync = own + strings.ReplaceAll(strings.ReplaceAll(o.sync, "s0", "k0"), "role = \"vrrp\"\nvrrp = \"VI_1\"",
 		"role = \"both\"\nsync_id = 51")
@@ -127,7 +127,8 @@ func startKernel(t *testing.T, l *lab.Lab, oracle string) string {
 	if err := os.WriteFile(file, []byte(script), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	kernel := launch(t, l, "d1", "bash", filepath.Join(oracle, "uml.sh"), file, "vec0:transport=tap,ifname=k0,depth=128,gro=0")
+	kernel := launch(t, l, "d1", "bash", filepath.Join(oracle, "uml.sh"), file,
+		"vec0:transport=tap,ifname=k0,depth=128,gro=0")
 	t.Cleanup(func() {
 		if err := os.WriteFile(filepath.Join(dir, "halt"), nil, 0o600); err != nil {
 			t.Error(err)
