@@ -66,7 +66,8 @@ udp = "1m30s"
 `)
 	want := Node{
 		Name: "a", Interfaces: []string{"eth0", "eth1"}, ConnTabBits: 12, MaxConns: 1000, Workers: 2, CPUs: []int{3, 1},
-		IO: IOAsavie, XDPMode: XDPCopy, VIPMode: VIPNetlink, ControlSocket: "/tmp/s", StateDir: "/s", Frames: 2048, Idle: IdlePoll,
+		IO: IOAsavie, XDPMode: XDPCopy, VIPMode: VIPNetlink, ControlSocket: "/tmp/s", StateDir: "/s",
+		Frames: 2048, Idle: IdlePoll,
 		ProbePorts: [2]uint16{50000, 50999},
 	}
 	if !reflect.DeepEqual(c.Node, want) {
