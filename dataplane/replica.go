@@ -99,10 +99,14 @@ func (r *Replica) apply(rec *conntrack.Record) conntrack.Applied {
 	e := r.h.Entry(ref)
 	v, standby := e.Version(), e.Flags()&conntrack.FlagStandby != 0
 	switch {
-	case v == 0 && !standby && conntrack.NewerTerm(uint8(r.opt.Term.Load()), rec.Version.Term()):
-		return conntrack.AppliedNothing // a session of our own that is not told yet
+	case v == 0 && !standby && replicated>>e.State()&1 != 0 &&
+		conntrack.NewerTerm(uint8(r.opt.Term.Load()), rec.Version.Term()):
+		// A session of our own that is not told yet; a half-open one gives way to what the client went on with elsewhere.
+		return conntrack.AppliedNothing
 	case v == rec.Version && standby:
-		r.touch(e, rec)
+		if rec.Remaining > 0 { // else two standbys would keep what is over alive for each other
+			r.touch(e, rec)
+		}
 		e.SetVersion(v, r.now)
 		return conntrack.AppliedRefreshed
 	case v != 0 && !rec.Version.Newer(v):
@@ -156,13 +160,15 @@ func (r *Replica) touch(e *conntrack.Entry, rec *conntrack.Record) {
 	e.Touch(seen, timeout)
 }
 
+// timer is when a record's session was seen, and its timeout. It is never now: a worker that sees the session in the
+// same tick would find nothing to write, and not take it over.
 func (r *Replica) timer(rec *conntrack.Record) (seen, timeout conntrack.Tick) {
 	timeout = rec.Timeout
 	if !rec.Template() {
 		timeout = r.snap.Timeouts.Of(rec.State)
 	}
 	if rec.Remaining >= timeout || r.now+rec.Remaining < timeout {
-		return r.now, rec.Remaining
+		return r.now - 1, rec.Remaining + 1
 	}
 	return r.now + rec.Remaining - timeout, timeout
 }
@@ -170,6 +176,9 @@ func (r *Replica) timer(rec *conntrack.Record) (seen, timeout conntrack.Tick) {
 func (r *Replica) insert(rec *conntrack.Record) conntrack.Applied {
 	if r.tombs.buried(r.opt.Digest.Hash(&rec.Key), rec.Version) {
 		return conntrack.AppliedBuried
+	}
+	if rec.Remaining == 0 { // its time is over where it comes from
+		return conntrack.AppliedNothing
 	}
 	seen, timeout := r.timer(rec)
 	s := conntrack.Spec{

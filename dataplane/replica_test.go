@@ -421,3 +421,12 @@ func BenchmarkApply(b *testing.B) {
 		}
 	}
 }
+
+func TestASessionIsOursWithItsFirstPacketAlsoInTheTickItWasTold(t *testing.T) {
+	p := newPair(t, service(vip4, lvs.MethodDR, "10.0.0.21:80"))
+	p.one(0, tcpSeg(packet.TCPSyn).bytes(t), 1)
+	p.one(0, tcpSeg(packet.TCPAck).bytes(t), 1)
+	p.sync()
+	p.standby.one(0, tcpSeg(packet.TCPAck).bytes(t), 1)
+	p.standby.expectTold("the first packet", "put ESTABLISHED")
+}

@@ -196,7 +196,7 @@ func (r *replication) run() {
 	defer close(r.done)
 	tick := time.NewTicker(readyEvery)
 	defer tick.Stop()
-	for ready := false; ; {
+	for {
 		select {
 		case <-r.stop:
 			return
@@ -204,10 +204,7 @@ func (r *replication) run() {
 			r.exceptions()
 		case <-tick.C:
 			r.rates.note(r.node)
-			if now := r.ready(); now != ready {
-				ready = now
-				r.tellReady(ready)
-			}
+			r.tellReady(r.ready()) // always: a machine that stood still has forgotten it
 		}
 	}
 }
@@ -253,11 +250,12 @@ func (r *replication) took(term uint32) {
 	}
 }
 
-// drain waits until the peers have every session; it gives up when a handover may wait no longer.
-func (r *replication) drain() error {
+// drain waits until the peers have every session, the one that asked among them; it gives up when a handover may wait
+// no longer.
+func (r *replication) drain(to string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), drainLimit)
 	defer cancel()
-	return r.node.Drain(ctx)
+	return r.node.Drain(ctx, to)
 }
 
 const drainLimit = time.Second

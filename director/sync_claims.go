@@ -56,9 +56,9 @@ func (t *takeover) speak(a *ha.Action) bool {
 	case ha.ActionHandoverAsk:
 		r.node.Tell(a.Name, topicHandover, body)
 	case ha.ActionFlush:
-		unit := a.Unit
+		unit, to := a.Unit, a.Name
 		go func() {
-			if err := r.drain(); err != nil {
+			if err := r.drain(to); err != nil {
 				t.d.log.Warn("handing over without the last sessions", "err", err)
 			}
 			t.tell(ha.Event{Kind: ha.EventFlushed, Unit: unit})

@@ -8,6 +8,8 @@ const (
 	handoverWait = 2 * time.Second
 	// flushWait is how long an owner waits until its flush is reported done.
 	flushWait = time.Second
+	// staleAfter is how long a director may stand still before it doubts that it has all sessions.
+	staleAfter = 250 * time.Millisecond
 	// voteWait is how long votes are waited for.
 	voteWait = 300 * time.Millisecond
 	// linger is how long a director goes on forwarding what still reaches it after it gave up
@@ -105,6 +107,9 @@ func (m *Machine) Rejects() [NumRejects]uint64 { return m.rejects }
 // they believe that the master is dead. A master that was away for longer than the others wait is none any more:
 // it listens, and takes over again if nobody did.
 func (m *Machine) overslept(late Time) {
+	if m.cfg.Gossip && late > staleAfter {
+		m.ready = false // others may have held us for dead, and told us nothing: we are told anew whether we are
+	}
 	for i := range m.units {
 		u := &m.units[i]
 		paused := u.state == StateMaster && late > m.inst[u.first].downTime()

@@ -108,6 +108,8 @@ type Core struct {
 	acts    []Action
 	lanes   []sendLane
 	peers   []*peer            // by id
+	met     map[NodeID]bool    // that ever were peers
+	origins [256]NodeID        // by term: who claimed it, or told of sessions of its own; several where more than one did
 	got     []conntrack.Record // of the datagram or message under way
 	standby []bool             // of each of them: the sender has it from another director
 	walk    walk
@@ -134,7 +136,7 @@ func NewCore(o CoreOptions) *Core {
 	if o.Payload == 0 {
 		o.Payload = maxPayload
 	}
-	c := &Core{opt: o, lanes: make([]sendLane, o.Lanes)}
+	c := &Core{opt: o, lanes: make([]sendLane, o.Lanes), met: map[NodeID]bool{}}
 	for i := range c.lanes {
 		c.lanes[i].next, c.lanes[i].tail = 1, 1
 	}
@@ -236,6 +238,7 @@ func (c *Core) up(id NodeID, e Epoch) {
 		}
 		c.down(id)
 	}
+	c.met[id] = true
 	p := &peer{id: id, epoch: e, since: c.now, want: true}
 	at, _ := slices.BinarySearchFunc(c.peers, p, func(a, b *peer) int {
 		if a.id < b.id {

@@ -127,8 +127,8 @@ func (c *Core) walkPiece(millis int) {
 // isGone reports whether a peer's session is not among those that the peer has.
 func (c *Core) isGone(reap *reap, r *conntrack.Record) bool {
 	p := c.peer(reap.from)
-	if p == nil || len(c.peers) > 1 && (p.term == 0 || p.term != r.Version.Term()) {
-		return false // it may be another's
+	if term := r.Version.Term(); p == nil || len(c.met) > 1 && (p.term != term || c.origins[term] != p.id) {
+		return false // it may be another's, who may be away
 	}
 	return !slices.Contains(reap.keys, c.opt.Digest.Hash(&r.Key))
 }
@@ -417,6 +417,9 @@ func (c *Core) onList(p *peer, h *laneHead, body []byte) bool {
 	c.opt.Store.Warm(c.got)
 	for i := range c.got {
 		if r := &c.got[i]; !c.ended(r, c.standby[i]) {
+			if !c.standby[i] {
+				c.noteOrigin(p, r.Version.Term())
+			}
 			c.apply(r)
 		}
 	}

@@ -19,7 +19,10 @@ type peer struct {
 	term     uint8 // that it claims, 0: none
 	complete bool  // it lacks nothing, it says
 	sessions uint32
-	heard    time.Duration
+	heard    time.Duration // when it sent what we heard last, by our clock
+	offset   time.Duration // our clock less its, as little as it ever was
+	offsetAt time.Duration
+	metAt    uint64 // when it met us, by its clock: another time means that it held us for dead meanwhile
 
 	// what it has of ours
 	acks     []ack
@@ -47,6 +50,8 @@ type peer struct {
 // recvLane is what came of a lane of a peer's.
 type recvLane struct {
 	started  bool
+	early    bool   // it began before the snapshot that tells where it should have: nothing is acknowledged yet
+	first    uint64 // then: where it began
 	next     uint64 // all below came, or were given up
 	high     uint64 // one above the highest that came or is said to exist
 	have     [recvWindow / 64]uint64
@@ -68,13 +73,26 @@ func (c *Core) datagram(from NodeID, b []byte) {
 	}
 	h, body, ok := parseHead(b)
 	if ok {
-		p.heard = c.now
+		c.hear(p, &h)
 		ok = c.handle(p, &h, body)
 	}
 	if !ok {
 		c.stats.Refused++
 		c.act(Action{Kind: ActionReject, Peer: from})
 	}
+}
+
+// hear notes when a peer sent a datagram: what waited in a socket while this director was stopped is old. The clocks
+// differ by less than the quickest datagram says, and may drift by a thousandth.
+func (c *Core) hear(p *peer, h *laneHead) {
+	if h.kind != typeDelta && h.kind != typeStatus {
+		return // it says nothing of its clock; acknowledgements echo ours
+	}
+	offset := c.now - time.Duration(h.base)*time.Microsecond
+	if drifted := p.offset + (c.now-p.offsetAt)/1000; p.offsetAt == 0 || offset < drifted {
+		p.offset, p.offsetAt = offset, max(c.now, 1)
+	}
+	p.heard = max(p.heard, time.Duration(h.base)*time.Microsecond+p.offset)
 }
 
 func (c *Core) handle(p *peer, h *laneHead, body []byte) bool {
@@ -113,10 +131,31 @@ func (p *peer) lane(i uint8) *recvLane {
 // lanesMax is the highest number of a lane: a status with all of them fits a datagram.
 const lanesMax = (maxPayload-laneHeader)/16 - 1
 
-func (l *recvLane) start(at uint64) {
+// start begins a lane with what came of it first; early while a snapshot is on its way.
+func (l *recvLane) start(at uint64, early bool) {
 	if !l.started {
-		*l = recvLane{started: true, next: at, high: at}
+		*l = recvLane{started: true, early: early, first: at, next: at, high: at}
 	}
+}
+
+// begin says where a lane has to begin: what is in the snapshot was sent before.
+func (c *Core) begin(p *peer, l *recvLane, at uint64) {
+	l.start(at, false)
+	if !l.early {
+		return
+	}
+	l.early = false
+	if at >= l.first {
+		return
+	}
+	if l.high-at > recvWindow { // digests will tell
+		p.hasMatch, p.compared = false, 0
+		return
+	}
+	for seq := l.first; seq < l.next; seq++ {
+		l.have[seq/64%uint64(len(l.have))] |= 1 << (seq % 64)
+	}
+	l.next = at
 }
 
 func (l *recvLane) seen(seq uint64) bool {
@@ -129,7 +168,7 @@ func (c *Core) onDelta(p *peer, h *laneHead, body []byte) bool {
 	if l == nil || h.seq == 0 || h.tail > h.seq {
 		return false
 	}
-	l.start(h.seq)
+	l.start(h.seq, p.want)
 	if h.seq < l.next || h.seq < l.high && l.seen(h.seq) {
 		c.stats.Duplicates++
 		return true
@@ -137,7 +176,7 @@ func (c *Core) onDelta(p *peer, h *laneHead, body []byte) bool {
 	if !c.parse(body, int(h.count)) { // all or nothing
 		return false
 	}
-	c.applyAll()
+	c.applyAll(p)
 	c.stats.GotDatagrams++
 	p.got += uint64(h.count)
 	c.arrive(p, l, h)
@@ -167,15 +206,31 @@ func (c *Core) parse(b []byte, count int) bool {
 // warmed is how many records are looked for in the table together.
 const warmed = 36
 
-// applyAll brings in what was parsed.
-func (c *Core) applyAll() {
-	for rs := c.got; len(rs) > 0; {
-		n := min(len(rs), warmed)
-		c.opt.Store.Warm(rs[:n])
-		for i := range rs[:n] {
+// applyAll brings in what was parsed of a peer's.
+func (c *Core) applyAll(p *peer) {
+	for at := 0; at < len(c.got); at += warmed {
+		rs := c.got[at:min(at+warmed, len(c.got))]
+		c.opt.Store.Warm(rs)
+		for i := range rs {
+			if !c.standby[at+i] {
+				c.noteOrigin(p, rs[i].Version.Term())
+			}
 			c.apply(&rs[i])
 		}
-		rs = rs[n:]
+	}
+}
+
+// several is nobody's id: more than one director claimed a term, on two sides of a split.
+const several NodeID = 1<<64 - 1
+
+// noteOrigin notes whose a term is.
+func (c *Core) noteOrigin(p *peer, term uint8) {
+	switch o := &c.origins[term]; {
+	case *o == p.id:
+	case *o == 0:
+		*o = p.id
+	default:
+		*o = several
 	}
 }
 
@@ -235,6 +290,7 @@ func (c *Core) giveUp(p *peer, l *recvLane, tail uint64) {
 	if lost > 0 {
 		c.stats.Lost += lost
 		c.walk.urgent = true
+		p.hasMatch, p.compared = false, 0 // not ready until digests say so
 		c.act(Action{Kind: ActionLost, Peer: p.id, Count: lost})
 	}
 }
@@ -250,7 +306,7 @@ func (c *Core) onStatus(p *peer, h *laneHead, body []byte) bool {
 			return false
 		}
 		l := p.lane(i)
-		l.start(next)
+		l.start(next, p.want)
 		l.asked = l.asked || h.flags&flagAsk != 0
 		if l.next < tail {
 			c.giveUp(p, l, tail)
@@ -263,6 +319,7 @@ func (c *Core) onStatus(p *peer, h *laneHead, body []byte) bool {
 	p.sessions, p.complete, p.term = h.sessions, h.flags&flagComplete != 0, 0
 	if h.flags&flagOwner != 0 {
 		p.term = h.lane
+		c.noteOrigin(p, p.term)
 	}
 	return true
 }
@@ -271,7 +328,7 @@ func (c *Core) onStatus(p *peer, h *laneHead, body []byte) bool {
 func (c *Core) ackPeer(p *peer) {
 	for i := range p.lanes {
 		l := &p.lanes[i]
-		if !l.started {
+		if !l.started || l.early {
 			continue
 		}
 		behind := l.next < l.high

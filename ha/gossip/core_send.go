@@ -135,14 +135,25 @@ func (c *Core) waits() bool {
 	return false
 }
 
-// unacked is the age of the oldest datagram of a lane that a peer has not acknowledged; any is false if there is none.
+// unacked is the age of the oldest datagram of a lane that a peer has not acknowledged; any is false if there is none,
+// or if the peer acknowledges nothing yet: its snapshot is on the way.
 func (c *Core) unacked(p *peer, lane int) (age time.Duration, any bool) {
 	l := &c.lanes[lane]
+	if lane >= len(p.acks) {
+		return 0, false
+	}
 	seq := max(p.acked(lane), l.tail)
 	if seq >= l.next {
 		return 0, false
 	}
 	return c.now - time.Duration(binary.BigEndian.Uint64((*l.slot(seq))[20:]))*time.Microsecond, true
+}
+
+// Has reports whether a director is there that lacks nothing, as far as it knows: with Drained, it has all
+// that we have.
+func (c *Core) Has(id NodeID) bool {
+	p := c.peer(id)
+	return p != nil && p.complete && p.metAt != 0
 }
 
 // sendStatus tells peers how far each lane is, so that they notice when the last datagram was lost.

@@ -45,18 +45,23 @@ func (c *Core) askSnapshot(p *peer) {
 		g.begun && c.now-g.heard < askStalled {
 		return
 	}
-	*g = getting{number: g.number + 1, asked: max(c.now, 1)}
+	*g = getting{number: max(g.number, c.micros()) + 1, asked: max(c.now, 1)}
 	b := c.buffer()
-	h := laneHead{kind: typeAsk, seq: g.number}
+	h := laneHead{kind: typeAsk, seq: g.number, base: uint64(max(p.since, 1) / time.Microsecond)}
 	h.put(b)
 	c.send(p.id, b)
 }
 
-// onAsk begins to send a snapshot. The same question again is about the one that is under way.
+// onAsk begins to send a snapshot. The same question again is about the one that is under way. Who has met us anew held
+// us for dead, and told us nothing meanwhile: then we need a snapshot, too.
 func (c *Core) onAsk(p *peer, h *laneHead, body []byte) bool {
 	if len(body) != 0 {
 		return false
 	}
+	if p.metAt != 0 && p.metAt != h.base && !p.want {
+		p.want, p.getting = true, getting{number: p.getting.number}
+	}
+	p.metAt = h.base
 	if s := &p.serving; s.number != h.seq {
 		*s = serving{number: h.seq, active: true, inFlight: s.inFlight}
 	}
@@ -128,10 +133,10 @@ func (c *Core) message(b []byte) {
 	g.heard, g.begun = c.now, true
 	for i, n := range next {
 		if l := p.lane(uint8(i)); l != nil && n != 0 {
-			l.start(n)
+			c.begin(p, l, n)
 		}
 	}
-	c.applyAll()
+	c.applyAll(p)
 	g.parts++
 	g.records += uint64(h.count)
 	if h.flags&snapLast != 0 {

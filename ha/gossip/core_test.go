@@ -78,7 +78,7 @@ func TestADirectorThatComesGetsEverythingWhileSessionsGoOn(t *testing.T) {
 			w.run(time.Millisecond)
 		}
 	}
-	w.run(200 * time.Millisecond)
+	w.run(1500 * time.Millisecond)
 	w.same("after joining")
 	if w.nodes[1].synced != 1 || w.nodes[0].synced != 1 {
 		t.Errorf("synced %d and %d times, want once each", w.nodes[0].synced, w.nodes[1].synced)

@@ -108,7 +108,7 @@ func TestDirectorsFindEachOtherAndShareSessions(t *testing.T) {
 		}
 		testutil.Await(t, "both have everything", func() bool { return a.store.len() == 3010 && b.store.len() == 3010 })
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
-		if err := a.Drain(ctx); err != nil {
+		if err := a.Drain(ctx, ""); err != nil {
 			t.Error(err)
 		}
 		cancel()

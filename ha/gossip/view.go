@@ -69,8 +69,9 @@ func (n *Node) Round(f func()) { n.ask(f) }
 // drainEvery is how often Drain looks.
 const drainEvery = time.Millisecond
 
-// Drain sends what waits and returns when all peers have it: for a planned handover. The error is ctx's.
-func (n *Node) Drain(ctx context.Context) error {
+// Drain sends what waits and returns when all peers have it, the one that a handover is to (empty: any) among them. The
+// error is ctx's.
+func (n *Node) Drain(ctx context.Context, to string) error {
 	tick := time.NewTicker(drainEvery)
 	defer tick.Stop()
 	for {
@@ -78,7 +79,7 @@ func (n *Node) Drain(ctx context.Context) error {
 		n.ask(func() {
 			n.readLogs()
 			n.act(n.core.Flush(n.now()))
-			drained = n.core.Drained()
+			drained = n.core.Drained() && (to == "" || n.core.Has(IDOf(to)))
 		})
 		if drained {
 			return nil
