@@ -35,7 +35,13 @@ func (w *World) act(n *Node, a *ha.Action) {
 		w.tell(n, a.Name, ha.Event{Kind: ha.EventVote, Name: n.Name, Claim: a.Claim, Up: a.Up})
 	case ha.ActionHandoverAsk:
 		w.tell(n, a.Name, ha.Event{Kind: ha.EventHandover, Claim: a.Claim})
+	case ha.ActionAnnounce:
+		w.announced = n
 	case ha.ActionFlush:
+		if n.plane != nil {
+			n.plane.flush = &handingOver{a.Name, w.Now + drainLimit}
+			return
+		}
 		boot := n.boot
 		w.after(5*time.Millisecond, func() {
 			w.deliver(n, boot, func() { w.step(n, ha.Event{Kind: ha.EventFlushed}) })
@@ -90,11 +96,17 @@ func (w *World) gossipRound(n *Node, boot int) {
 		return
 	}
 	if !n.paused {
+		if n.plane == nil {
+			w.step(n, ha.Event{Kind: ha.EventReady, Up: true})
+		}
 		if c := n.machine.View(0).Claim; c.Owner == n.Name {
 			w.tellAll(n, ha.Event{Kind: ha.EventClaim, Claim: c})
 		}
 		for _, other := range w.Nodes {
 			w.watch(n, other, boot)
+			if n.seen[other.id] {
+				w.meet(n, other)
+			}
 		}
 	}
 	w.after(gossipPeriod, func() { w.gossipRound(n, boot) })
@@ -113,6 +125,7 @@ func (w *World) watch(n, other *Node, boot int) {
 			w.deliver(n, boot, func() {
 				if !w.reachable(n, other) && n.seen[other.id] {
 					n.seen[other.id] = false
+					w.part(n, other)
 					w.step(n, ha.Event{Kind: ha.EventPeerGone, Name: other.Name})
 					w.members(n)
 				}
@@ -141,8 +154,12 @@ func (w *World) became(n *Node, a *ha.Action) {
 	w.Trace = w.Trace[max(len(w.Trace)-traceOf, 0):]
 	n.state = a.State
 	if a.State != ha.StateMaster {
+		if n.plane != nil {
+			n.plane.linger = w.Now + a.Linger
+		}
 		return
 	}
+	w.owns(n, a.Claim.Term)
 	if w.quorum && w.owners[a.Claim.Term] {
 		w.fail("%s became MASTER with term %d, which had an owner before", n.Name, a.Claim.Term)
 	}

@@ -26,7 +26,11 @@ func env(t *testing.T, name string, def uint64) uint64 {
 // everySeed runs a test for the seeds that make sim asks for. A failing one says how to see it again.
 func everySeed(t *testing.T, run func(seed uint64) (broken []string, trace []string)) {
 	t.Helper()
-	first, count := env(t, "SEED0", 1), env(t, "SEEDS", 200)
+	usual := uint64(200)
+	if testing.Short() {
+		usual = 20
+	}
+	first, count := env(t, "SEED0", 1), env(t, "SEEDS", usual)
 	for seed := first; seed < first+count; seed++ {
 		if broken, trace := run(seed); len(broken) > 0 {
 			t.Fatalf("seed %d: %s\n%s\nsee it again with: make sim SEEDS=1 SEED0=%d", seed, strings.Join(broken, "; "),

@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"time"
 
+	"ulvs/conntrack"
 	"ulvs/ha"
 )
 
@@ -32,6 +33,16 @@ type World struct {
 	jitter            time.Duration   // most of a message's delay
 	owners            map[uint32]bool // terms that somebody was MASTER with
 	broken            []string        // invariants that did not hold
+
+	// with Sessions
+	sessions  bool
+	talking   bool  // clients send and begin; else they wait
+	announced *Node // who announced the VIP last
+	crowd     []*session
+	places    map[netip.Addr]place // of clients, in the persistent service
+	ports     uint16
+	unlucky   int // sessions that were lost before anybody had acknowledged them
+	dirty     conntrack.LeafSet
 }
 
 // Node is one director.
@@ -46,8 +57,10 @@ type Node struct {
 	waiting []func() // what arrived while it was paused
 	state   ha.State
 	timerAt ha.Time
-	seen    []bool // directors that its gossip holds for alive
-	term    uint32 // what its disk holds
+	seen    []bool        // directors that its gossip holds for alive
+	term    uint32        // what its disk holds
+	plane   *plane        // nil without sessions
+	wall    time.Duration // by how much its wall clock is off
 }
 
 // event is something at a time; the order of equal times is that of making.
@@ -87,6 +100,8 @@ type Options struct {
 	Nodes  int
 	Quorum bool
 	Advert time.Duration
+	// Sessions has clients talk through the directors, and directors replicate.
+	Sessions bool
 }
 
 var (
@@ -105,6 +120,12 @@ func New(o Options) *World {
 	}
 	for _, n := range w.Nodes {
 		w.after(time.Duration(w.rng.Int64N(int64(time.Second))), func() { w.start(n) })
+	}
+	if w.sessions = o.Sessions; w.sessions {
+		w.talking, w.places = true, map[netip.Addr]place{}
+		w.after(time.Second, w.clients)
+		w.after(time.Second, w.audits)
+		w.after(time.Second, w.forge)
 	}
 	return w
 }
@@ -145,6 +166,7 @@ func (w *World) start(n *Node) {
 		Terms: map[string]uint32{"VI_1": n.term},
 		Units: []ha.Unit{{Name: "VI_1", Instances: []ha.Instance{{Name: "VI_1", Interface: "c0", Source: addrOf(n.id),
 			Version: 3, VRID: 51, Priority: n.prio, AdvertInt: w.adv, VIPs: []netip.Addr{vip}}}}}})
+	w.bootPlane(n)
 	w.step(n, ha.Event{Kind: ha.EventStart})
 	w.gossipRound(n, n.boot)
 }
@@ -154,6 +176,9 @@ func (w *World) kill(n *Node) {
 	n.alive = false
 	n.boot++
 	n.state = ha.StateInit
+	if n.plane != nil {
+		_ = n.plane.table.Close()
+	}
 }
 
 // pause stops a director for d, as SIGSTOP or a hypervisor does.
