@@ -7,7 +7,10 @@ import (
 )
 
 // twins are pages that say the same in two languages: what changes in one changes in the other.
-var twins = [][2]string{}
+var twins = [][2]string{
+	{"README.md", "README.zh-CN.md"},
+	{"docs/guide.md", "docs/zh/guide.md"},
+}
 
 // piece is a heading or a block of a page.
 type piece struct {
