@@ -123,11 +123,14 @@ func (m Meta) Flags() Flags { return Flags(m >> flagShift) }
 // careFlags are those of conns that need a closer look at every packet.
 const careFlags = FlagTemplate | FlagOnePacket | FlagBypass | FlagUnlinked | FlagStandby
 
-// Steady reports whether the conn is live, rests in s, has none of the flags that need care, and counts no packets:
-// one packet more of the kind that keeps it in s changes nothing but its timer.
-func (m Meta) Steady(s State) bool {
-	const care = lifeMask | stateMask | uint64(careFlags)<<flagShift
-	return uint64(m)&care == lifeLive|uint64(s)<<stateShift && !m.Counting()
+// NoState is a State that no conn is in.
+const NoState State = 31
+
+// Steady reports whether the conn is live, rests in s, has none of the flags that need care, nor any of but, and counts
+// no packets: one packet more of the kind that keeps it in s changes nothing but its timer.
+func (m Meta) Steady(s State, but Flags) bool {
+	care := lifeMask | stateMask | countMask<<countShift | uint64(careFlags|but)<<flagShift
+	return uint64(m)&care == lifeLive|uint64(s)<<stateShift
 }
 
 // Live reports whether e is a conn that nobody removed.
@@ -221,13 +224,28 @@ func (e *Entry) Seen() Tick { return Tick(e.load(4)) }
 // Timeout returns how long after Seen the conn expires.
 func (e *Entry) Timeout() Tick { return Tick(e.load(4) >> 32) }
 
+// Timer is when a conn was last touched and how long after that it expires, at one moment.
+type Timer uint64
+
+// TimerOf makes a Timer.
+func TimerOf(seen, timeout Tick) Timer { return Timer(seen) | Timer(timeout)<<32 }
+
+// Over reports whether the time is over.
+func (t Timer) Over(now Tick) bool { return deadline(uint64(t)) <= uint64(now) }
+
+// Timer returns the conn's timer.
+func (e *Entry) Timer() Timer { return Timer(e.load(4)) }
+
+// SetTimer sets the conn's timer.
+func (e *Entry) SetTimer(t Timer) { storeRelaxed(&e.w[4], uint64(t)) }
+
 // Touch restarts the conn's timer. It writes only if something changes, and reports whether.
 func (e *Entry) Touch(now, timeout Tick) bool {
 	w := uint64(now) | uint64(timeout)<<32
 	if e.load(4) == w {
 		return false
 	}
-	atomic.StoreUint64(&e.w[4], w)
+	storeRelaxed(&e.w[4], w)
 	return true
 }
 

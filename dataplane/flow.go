@@ -133,14 +133,18 @@ func (w *Worker) request(f *packet.Frame, p *packet.Parsed, s session) Verdict {
 	}
 	w.track(f, p, s, inputDir(s.meta.Flags()))
 	w.stats.in(id, p.TotalLen)
-	method := methodOf(s.meta.Flags())
-	if method == lvs.MethodDR && p.TTL > 1 && p.TotalLen <= hop.MTU {
-		return w.forwardDR(f, p, hop)
+	return w.onward(f, p, forwarding{s.e, d, hop, methodOf(s.meta.Flags())})
+}
+
+// onward sends a client's packet that was tracked to its real server, or an error back.
+func (w *Worker) onward(f *packet.Frame, p *packet.Parsed, to forwarding) Verdict {
+	if to.method == lvs.MethodDR && p.TTL > 1 && p.TotalLen <= to.hop.MTU {
+		return w.forwardDR(f, p, to.hop)
 	}
-	v := w.forward(f, p, forwarding{s.e, d, hop, method})
-	if v == TxICMPError && method != lvs.MethodNAT && s.meta.Flags()&conntrack.FlagOnePacket == 0 {
+	v := w.forward(f, p, to)
+	if v == TxICMPError && to.method != lvs.MethodNAT && to.conn.Flags()&conntrack.FlagOnePacket == 0 {
 		// The kernel sees its own error pass as the session's reply and counts it (ip_vs_out_icmp).
-		w.stats.out(id, f.Len-p.L3Off)
+		w.stats.out(to.conn.Dest(), f.Len-p.L3Off)
 	}
 	return v
 }

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 
 	"ulvs/conntrack"
-	"ulvs/lvs"
 	"ulvs/packet"
 )
 
@@ -18,80 +17,129 @@ const undecided = DropInternal
 // tcpCare are the flags that make of a segment more than one in the middle of its session.
 const tcpCare = packet.TCPSyn | packet.TCPFin | packet.TCPRst | packet.TCPAck
 
-// steady forwards a packet by the short way, or leaves it undecided and untouched. There must be a service. It calls
-// nothing for the commonest packet of all, DR without tags: each call costs about what it saves.
-func (w *Worker) steady(f *packet.Frame, p *packet.Parsed, ref conntrack.Ref) Verdict {
+// path is the next hop to a real server as the worker last looked it up. Its MTU is 0 where the short way does not
+// lead, or not for plain packets.
+type path struct {
+	hop   Hop
+	epoch uint32 // of the worker's snapshots
+}
+
+// steady forwards flows of a batch by the short way, from the k-th on up to the first that it leaves undecided and
+// untouched, and returns which that is. There must be a service. It is a single pass that leaves its loop's code for
+// what is rare, because the work on a packet is little more than some calls cost.
+func (w *Worker) steady(frames []packet.Frame, v *family, k int) int {
+	at, parsed, refs := v.at[:v.n], v.parsed[:v.n], v.refs[:v.n]
+	paths, now := w.paths, w.now
+	for ; k < len(parsed); k++ {
+		p, ref, i := &parsed[k], refs[k], at[k]&(BatchSize-1)
+		f, e, middle := &frames[i], w.table.Entry(ref), p.Middle&(packet.NumMiddle-1)
+		m, id, timer := e.Meta(), e.Dest(), e.Timer()
+		// Entry 0, that of a packet without a session, is never live. A session that is found by its reply key is NAT's.
+		if !m.Steady(middleStates[middle], conntrack.FlagTUN) || ref.Reply() || int(id) >= len(paths) {
+			if w.verdicts[i] = w.steadyOther(f, p, ref); w.verdicts[i] == undecided {
+				return k
+			}
+			continue
+		}
+		to := &paths[id]
+		if to.epoch != w.epoch {
+			w.look(id)
+		}
+		restarted := w.timers[middle]
+		if p.TotalLen > to.hop.MTU || timer.Over(now) || timer != restarted && w.log != nil {
+			if w.verdicts[i] = w.steadyOther(f, p, ref); w.verdicts[i] == undecided {
+				return k
+			}
+			continue
+		}
+		if timer != restarted {
+			e.SetTimer(restarted)
+		}
+		w.stats.in(id, p.TotalLen)
+		if m.Flags()&conntrack.FlagNAT != 0 {
+			w.verdicts[i] = w.natTo(f, p, e, &to.hop)
+			continue
+		}
+		b := f.Buf[f.Off:]
+		b = b[:plainTTL+4]
+		plainL2(f, p, &to.hop)
+		word := binary.LittleEndian.Uint32(b[plainTTL:])
+		sum := ^word>>16 + 0xfffe // as packet.DecTTL
+		binary.LittleEndian.PutUint32(b[plainTTL:], (word-1)&0xffff|^(sum>>16+sum)<<16)
+		w.verdicts[i] = TxDR
+	}
+	return k
+}
+
+// middleStates are the states that packets in the middle of a flow leave as they are.
+var middleStates = [packet.NumMiddle]conntrack.State{
+	conntrack.NoState, conntrack.TCPEstablished, conntrack.UDPNormal, conntrack.NoState,
+}
+
+// restartTimers makes the timers that packets of the batch give to their sessions.
+func (w *Worker) restartTimers() {
+	for i := range w.timers {
+		w.timers[i] = conntrack.TimerOf(w.now, w.snap.Timeouts.Of(middleStates[i]))
+	}
+}
+
+// look brings the path to a real server up to date.
+func (w *Worker) look(id uint32) {
+	to := &w.paths[id]
+	*to = path{epoch: w.epoch}
+	if d := w.dest(id); d != nil && !d.Removed {
+		if hop := &w.snap.Hops[d.Hop]; hop.State == HopReady && hop.VLAN == 0 {
+			to.hop = *hop
+		}
+	}
+}
+
+// steadyOther is steady for one packet of any kind.
+func (w *Worker) steadyOther(f *packet.Frame, p *packet.Parsed, ref conntrack.Ref) Verdict {
 	state := conntrack.TCPEstablished
 	if p.Proto != packet.ProtoTCP || p.TCPFlags&tcpCare != packet.TCPAck {
 		if state = conntrack.UDPNormal; p.Proto != packet.ProtoUDP {
 			return undecided
 		}
 	}
-	snap, e := w.snap, w.table.Entry(ref)
+	e := w.table.Entry(ref)
 	m, id := e.Meta(), e.Dest()
-	// Entry 0, that of a packet without a session, is never live.
-	if !m.Steady(state) || e.Expired(w.now) || p.TTL <= 1 || p.Flags&packet.FlagOptions != 0 ||
-		int(id) >= len(snap.Dests) {
+	if !m.Steady(state, 0) || e.Expired(w.now) || p.TTL <= 1 || p.Flags&packet.FlagOptions != 0 {
 		return undecided
 	}
-	d := &snap.Dests[id]
-	if d.Removed || d.Load == nil {
+	d := w.dest(id)
+	if d == nil || d.Removed {
 		return undecided
 	}
+	hop := &w.snap.Hops[d.Hop]
 	if ref.Reply() {
-		return w.steadyReply(f, p, session{ref, e, m})
+		if hop = &w.snap.Hops[w.knownHop(e)]; m.Flags()&conntrack.FlagNoOutput != 0 || e.Control() != 0 {
+			return undecided
+		}
 	}
-	hop := &snap.Hops[d.Hop]
 	if hop.State != HopReady || p.TotalLen > hop.MTU {
 		return undecided
 	}
-	method := methodOf(m.Flags())
-	if method == lvs.MethodTUN && int(p.TotalLen) > w.tunnelRoom(forwarding{e, d, hop, method}) {
-		return undecided
-	}
-	if e.Touch(w.now, snap.Timeouts.Of(state)) && w.log != nil {
+	if e.Touch(w.now, w.snap.Timeouts.Of(state)) && w.log != nil {
 		w.tell(e, state, false)
 	}
-	w.stats.in(id, p.TotalLen)
-	if method == lvs.MethodDR && plain(p, hop) {
-		b := f.Buf[f.Off:]
-		b = b[:plainMin]
-		plainL2(f, p, hop)
-		word := binary.LittleEndian.Uint32(b[plainTTL:])
-		sum := ^word>>16 + 0xfffe // as packet.DecTTL
-		binary.LittleEndian.PutUint32(b[plainTTL:], (word-1)&0xffff|^(sum>>16+sum)<<16)
-		return TxDR
+	if ref.Reply() {
+		w.stats.out(id, p.TotalLen)
+		if plain(p, hop) && plainNAT(f, p, hop, newSide{ip4Src, e.VIP4(), e.VIPPort()}) {
+			return TxNATReply
+		}
+		return w.forwardReply(f, p, e, hop)
 	}
-	if method == lvs.MethodNAT && plain(p, hop) && plainNAT(f, p, hop, rewrite{ip4Dst, e.DestAddr4(), e.DestPort()}) {
+	w.stats.in(id, p.TotalLen)
+	return w.onward(f, p, forwarding{e, d, hop, methodOf(m.Flags())})
+}
+
+// natTo is forwardNAT for a plain packet.
+func (w *Worker) natTo(f *packet.Frame, p *packet.Parsed, e *conntrack.Entry, hop *Hop) Verdict {
+	if plainNAT(f, p, hop, newSide{ip4Dst, e.DestAddr4(), e.DestPort()}) {
 		return TxNAT
 	}
-	return w.apply(f, p, forwarding{e, d, hop, method})
-}
-
-// tunnelRoom is the largest packet that goes through a tunnel in one piece; 0 if its path is too narrow for IP.
-func (w *Worker) tunnelRoom(to forwarding) int {
-	n := int(w.pathMTU(to)) - int(to.dest.Overhead)
-	if n < minMTU(to.dest.V6) {
-		return 0
-	}
-	return n
-}
-
-// steadyReply is steady for a real server's packet.
-func (w *Worker) steadyReply(f *packet.Frame, p *packet.Parsed, s session) Verdict {
-	hop := &w.snap.Hops[w.knownHop(s.e)]
-	if hop.State != HopReady || p.TotalLen > hop.MTU || s.meta.Flags()&conntrack.FlagNoOutput != 0 || s.e.Control() != 0 {
-		return undecided
-	}
-	state := s.meta.State()
-	if s.e.Touch(w.now, w.snap.Timeouts.Of(state)) && w.log != nil {
-		w.tell(s.e, state, false)
-	}
-	w.stats.out(s.e.Dest(), p.TotalLen)
-	if plain(p, hop) && plainNAT(f, p, hop, rewrite{ip4Src, s.e.VIP4(), s.e.VIPPort()}) {
-		return TxNATReply
-	}
-	return w.forwardReply(f, p, s.e, hop)
+	return w.forwardNAT(f, p, forwarding{conn: e, hop: hop})
 }
 
 // plain reports whether a packet is IPv4, has no tag and gets none: then its EtherType and its place in the frame
@@ -104,7 +152,6 @@ func plain(p *packet.Parsed, hop *Hop) bool {
 const (
 	plainTTL = packet.EthernetLen + 8 // protocol and checksum are behind it
 	plainL4  = packet.EthernetLen + packet.IPv4Len
-	plainMin = plainL4 + packet.UDPLen
 )
 
 // plainL2 writes the Ethernet header, all but the EtherType, and cuts off the padding.
@@ -123,8 +170,8 @@ func takeTTL(b []byte, d packet.Delta) {
 	binary.LittleEndian.PutUint32(b[plainTTL:], (word-1)&0xffff|uint32(sum)<<16)
 }
 
-// rewrite is a new address and port for one side of a packet.
-type rewrite struct {
+// newSide is a new address and port for one side of a packet.
+type newSide struct {
 	field int    // ip4Src or ip4Dst
 	addr  uint32 // as a little-endian load, like port
 	port  uint16
@@ -132,7 +179,7 @@ type rewrite struct {
 
 // plainNAT is forwardNAT or forwardReply for a plain packet of TCP, or of UDP with a checksum; it reports false,
 // with the packet untouched, for another one.
-func plainNAT(f *packet.Frame, p *packet.Parsed, hop *Hop, to rewrite) bool {
+func plainNAT(f *packet.Frame, p *packet.Parsed, hop *Hop, to newSide) bool {
 	b := f.Buf[f.Off:]
 	addr, port, sum := packet.EthernetLen+to.field, plainL4, plainL4+16
 	if to.field == ip4Dst {

@@ -88,7 +88,10 @@ type Worker struct {
 	atLimit      uint16               // largest fragment of it: what it is cut to again
 	tapped       [BatchSize]*TapFrame // of the batch's frames, as they arrived; valid below nTapped
 	nTapped      int
-	macs         [256]uint64 // of the snapshot's ports, as packet.ParsePlain wants them
+	paths        []path                            // by destination
+	epoch        uint32                            // counts the snapshots seen
+	timers       [packet.NumMiddle]conntrack.Timer // as packets of the batch restart them
+	macs         [256]uint64                       // of the snapshot's ports, as packet.ParsePlain wants them
 }
 
 // family is a batch's flows of one address family, kept together so that their
@@ -121,6 +124,7 @@ func NewWorker(o Options) *Worker {
 	}
 	w.entries.init(w, o.Seed)
 	w.stats.init(o.Destinations)
+	w.paths = make([]path, len(w.stats.dests))
 	return w
 }
 
@@ -173,6 +177,7 @@ func (w *Worker) renewSnapshot() bool {
 		return false
 	}
 	w.snap = snap
+	w.epoch++
 	clear(w.macs[:])
 	for i := range snap.Ports {
 		w.macs[i] = snap.Ports[i].wireMAC
@@ -279,20 +284,20 @@ func (w *Worker) others(f *packet.Frame, kind packet.Kind) bool {
 // macMask takes a frame's first six bytes out of a little-endian load of eight.
 const macMask = 1<<48 - 1
 
+// flows decides about the flows of a batch in their order: by the short way as far as that goes, and by the long one
+// where it does not.
 func (w *Worker) flows(frames []packet.Frame, v *family) {
 	at, parsed, refs := v.at[:v.n], v.parsed[:v.n], v.refs[:v.n]
+	w.restartTimers()
 	serving := !w.snap.idle[index(v == &w.v6)]
-	for k := range parsed {
-		i := at[k] & (BatchSize - 1)
-		f, p := &frames[i], &parsed[k]
-		verdict := undecided
+	for k := 0; k < len(parsed); k++ {
 		if serving {
-			verdict = w.steady(f, p, refs[k])
+			if k = w.steady(frames, v, k); k >= len(parsed) {
+				return
+			}
 		}
-		if verdict == undecided {
-			verdict = w.flow(f, p, refs[k])
-		}
-		w.verdicts[i] = verdict
+		i := at[k] & (BatchSize - 1)
+		w.verdicts[i] = w.flow(&frames[i], &parsed[k], refs[k])
 	}
 }
 

@@ -69,6 +69,10 @@ func comparePlain(t *testing.T, frame []byte, want Parsed, err Error) {
 	got := [1]Parsed{dirtyParsed()}
 	frames := []Frame{{Buf: append(make([]byte, 9), frame...), Off: 9, Len: uint16(len(frame)), Port: 3}}
 	n := ParsePlain(frames, &macs, got[:])
+	if middle := middleOf(&want); n == 1 && got[0].Middle != middle {
+		t.Fatalf("ParsePlain says middle %d of a packet, want %d\n%+v\n%x", got[0].Middle, middle, want, frame)
+	}
+	got[0].Middle = MiddleNone
 	if n == 1 && (err != ErrNone || got[0] != want) {
 		t.Fatalf("ParsePlain takes what Parse does not, or not so (%s)\n got %+v\nwant %+v\n%x", err, got[0], want, frame)
 	}
@@ -84,10 +88,24 @@ func comparePlain(t *testing.T, frame []byte, want Parsed, err Error) {
 	}
 }
 
+// middleOf is the Middle of a plain packet.
+func middleOf(p *Parsed) Middle {
+	switch {
+	case p.TTL == 1:
+		return MiddleNone
+	case p.Proto == ProtoUDP:
+		return MiddleUDP
+	case p.TCPFlags&TCPAck != 0 && p.TCPFlags&(TCPSyn|TCPFin|TCPRst) == 0:
+		return MiddleTCP
+	}
+	return MiddleNone
+}
+
 // dirtyParsed is a Parsed as the previous frame left it: Parse must overwrite all.
 func dirtyParsed() Parsed {
 	return Parsed{Addr: [4]uint64{1, 2, 3, 4}, L4: 5, L3Off: 6, L4Off: 7, TotalLen: 8, FragOff: 9, FragID: 10,
-		VLAN: 11, Kind: KindFlow, Flags: 0xff, Proto: 13, TTL: 14, TOS: 15, TCPFlags: 16}
+		VLAN: 11, Kind: KindFlow, Flags: 0xff, Proto: 13, TTL: 14, TOS: 15, Middle: 17,
+		TCPFlags: 16}
 }
 
 // Random bytes seldom get past the checksum, so this mutates good frames and

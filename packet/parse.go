@@ -43,6 +43,9 @@ func Parse(frame []byte, p *Parsed) Error {
 // plainMin is the shortest frame that ParsePlain takes: what an Ethernet frame has at least without its FCS.
 const plainMin = 60
 
+// tcpEdges are the flags that make of a segment more than one in the middle of its flow, and ACK, which such a one has.
+const tcpEdges = TCPSyn | TCPFin | TCPRst | TCPAck
+
 // macMask takes a frame's first six bytes out of a little-endian load of eight.
 const macMask = 1<<48 - 1
 
@@ -66,11 +69,18 @@ func ParsePlain(frames []Frame, macs *[256]uint64, ps []Parsed) int {
 			mayBeMartian(uint8(w1>>32)) || mayBeMartian(uint8(dst)) || !sumOK(w0, w1, dst) {
 			return i
 		}
-		tcpBits := h[EthernetLen+IPv4Len+tcpFlags]
-		if proto != ProtoTCP || total < IPv4Len+TCPLen {
-			if tcpBits = 0; proto != ProtoUDP || total < IPv4Len+UDPLen {
+		tcpBits, middle := h[EthernetLen+IPv4Len+tcpFlags], MiddleNone
+		if proto == ProtoTCP && total >= IPv4Len+TCPLen {
+			if tcpBits&tcpEdges == TCPAck {
+				middle = MiddleTCP
+			}
+		} else {
+			if tcpBits, middle = 0, MiddleUDP; proto != ProtoUDP || total < IPv4Len+UDPLen {
 				return i
 			}
+		}
+		if uint8(w1) == 1 {
+			middle = MiddleNone
 		}
 		p.Addr = [4]uint64{w1>>32 | uint64(dst)<<32}
 		p.L4 = uint64(ports) | uint64(proto)<<32
@@ -78,6 +88,7 @@ func ParsePlain(frames []Frame, macs *[256]uint64, ps []Parsed) int {
 		p.FragID, p.VLAN = 0, 0
 		p.Kind, p.Flags = KindFlow, Flags(w0>>51&uint64(FlagDF)) // DF is bit 54 of w0
 		p.Proto, p.TTL, p.TOS, p.TCPFlags = proto, uint8(w1), uint8(w0>>8), tcpBits
+		p.Middle = middle
 	}
 	return len(frames)
 }
@@ -128,6 +139,7 @@ func fast4(h []byte, at fastAt, p *Parsed) bool {
 	p.Kind = KindFlow
 	p.Flags = at.flags | Flags(w0>>51&uint64(FlagDF)) // DF is bit 54 of w0
 	p.Proto, p.TTL, p.TOS, p.TCPFlags = proto, uint8(w1), uint8(w0>>8), tcpBits
+	p.Middle = MiddleNone
 	return true
 }
 
@@ -159,6 +171,7 @@ func fast6(h []byte, at fastAt, p *Parsed) bool {
 	p.Kind = KindFlow
 	p.Flags = at.flags | FlagV6
 	p.Proto, p.TTL, p.TOS, p.TCPFlags = proto, hops, uint8(w)<<4|uint8(w>>12)&0xf, tcpBits
+	p.Middle = MiddleNone
 	return true
 }
 

@@ -30,6 +30,21 @@ const (
 	KindOther             // IP with another protocol, or a later fragment: Addr, Proto valid
 )
 
+// Middle says that a packet is a plain one in the middle of its flow: IPv4 without a tag, options or fragments, and
+// with a TTL that lets it be forwarded. Only ParsePlain says so.
+type Middle uint8
+
+// What may be in the middle.
+const (
+	MiddleNone Middle = iota // another one, or nobody looked
+	MiddleTCP                // with ACK, without SYN, FIN and RST
+	MiddleUDP
+	_
+
+	// NumMiddle is a number above all of them, a power of two.
+	NumMiddle = 4
+)
+
 // Parsed is what Parse found: offsets into the frame and the flow's key, in
 // wire byte order so that nothing is swapped on the hot path. One cache line.
 type Parsed struct {
@@ -51,6 +66,7 @@ type Parsed struct {
 	Proto    uint8 // IP protocol of the L4 header (after IPv6 extension headers)
 	TTL      uint8 // TTL or hop limit as received
 	TOS      uint8 // TOS or traffic class as received
+	Middle   Middle
 	TCPFlags uint8 // FIN SYN RST PSH ACK URG ECE CWR as on the wire; valid iff Proto == TCP
 }
 
