@@ -9,6 +9,7 @@ export CGO_ENABLED = 0
 
 .PHONY: conformance all build demo test check race fuzz unit lab bench bench-save generate install clean help
 .PHONY: screenshots differential sim versus bench-compare
+.PHONY: screenshots differential sim deb image-test sbom vulncheck man
 
 all: build
 
@@ -72,6 +73,21 @@ generate: ## compile the BPF programs (needs clang); the objects are committed
 install: build ## install bin/ulvs and ipvsadm to PREFIX (default /usr/local)
 	install -D -m 0755 bin/ulvs $(DESTDIR)$(or $(PREFIX),/usr/local)/bin/ulvs
 	ln -sf ulvs $(DESTDIR)$(or $(PREFIX),/usr/local)/bin/ipvsadm
+
+deb: build ## build the Debian package into bin (needs Go only)
+	@packaging/deb.sh '$(VERSION)'
+
+image-test: ## build the package and install, run, upgrade and purge it in a Debian root (needs root)
+	@test/debian/image-test.sh
+
+sbom: build ## print what bin/ulvs is made of: CycloneDX JSON, from the binary itself
+	@$(GO) run ./packaging/sbom bin/ulvs '$(VERSION)'
+
+vulncheck: build ## known vulnerabilities of bin/ulvs (needs vuln.go.dev); else the list of what is in it
+	@packaging/vulncheck.sh
+
+man: build ## write the manual pages into bin/man
+	bin/ulvs man bin/man
 
 screenshots: ## the pictures of the dashboard in docs (needs Chromium)
 	ULVS_SCREENSHOTS=$(CURDIR)/docs/pictures $(GO) test -count=1 -run TestScreenshots ./dashboard

@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 become_root "$PWD/test/all.sh" "$@"
 find_go
 need git=git ip=iproute2 ethtool=ethtool iperf3=iperf3 keepalived=keepalived nft=nftables nginx=nginx-light \
-	gcc="gcc libc6-dev" tmux=tmux
+	gcc="gcc libc6-dev" tmux=tmux systemd-analyze=systemd
 command -v chromium >/dev/null || command -v google-chrome >/dev/null || # the dashboard's test
 	need chromium-headless-shell=chromium-headless-shell
 git config --global --get-all safe.directory 2>/dev/null | grep -qxF "$PWD" || [ "$(stat -c %u .)" = "$(id -u)" ] ||
@@ -26,7 +26,7 @@ as_caller make -s build
 
 # Only packages that use the kernel get the requirement: a skip there is a failure.
 say "unit, pipelines, and the lab with real AF_XDP"
-ULVS_REQUIRE=netns,afxdp,browser,tmux CGO_ENABLED=0 go test -json -count=1 -p 1 -timeout 15m ./... 2>&1 |
+ULVS_REQUIRE=netns,afxdp,browser,tmux,systemd CGO_ENABLED=0 go test -json -count=1 -p 1 -timeout 15m ./... 2>&1 |
 	go run ./test/report >"$log" || status=1
 cat "$log"
 

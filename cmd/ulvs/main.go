@@ -106,6 +106,7 @@ func (a *app) commands() []*cobra.Command {
 		a.benchCommand(),
 		a.realserverCommand(),
 		lab.Command(),
+		a.manCommand(),
 		a.versionCommand(),
 	}
 }
@@ -120,7 +121,7 @@ func (a *app) root() *cobra.Command {
 	}
 	root.SetOut(a.out)
 	root.SetErr(a.errOut)
-	root.CompletionOptions.DisableDefaultCmd = true
+	root.CompletionOptions.HiddenDefaultCmd = true
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.socket, "socket", defaultSocket(), "control socket of the running ulvs")
 	flags.BoolVar(&a.json, "json", false, "print JSON")

@@ -12,6 +12,8 @@ const (
 	NeedAFXDP = "afxdp" // loading XDP programs and opening AF_XDP sockets as well
 	// NeedBrowser is Chromium, or its headless shell alone.
 	NeedBrowser = "browser"
+	// NeedSystemd is systemd's tools; it need not run.
+	NeedSystemd = "systemd"
 	// NeedTmux is tmux, a terminal for programs that want one.
 	NeedTmux = "tmux"
 )

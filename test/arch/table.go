@@ -75,6 +75,8 @@ var Table = []Rule{
 		"bench/measure", "bench/picks", "bench/pipeline", "bench/table", "bench/wire", "bench/load", "bench/tcp",
 		"bench/frames", "bench/takeover", "bench/standby", cobra},
 		"flags and signals only"},
+	{"packaging", nil, "files; tests compare them with what the packages say"},
+	{"packaging/sbom", nil, "reads a binary with the standard library"},
 	{"internal/testutil", []string{netns, sys}, "test helpers know nothing of ulvs"},
 	{"internal/runner", []string{sys}, "processes, for whoever has a command to run"},
 	{"internal/...", nil, "small things on the standard library"},

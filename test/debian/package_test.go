@@ -1,0 +1,232 @@
+//go:build debian
+
+package debian
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"ulvs/lvs"
+	"ulvs/test/lab"
+	"ulvs/test/lab/labtest"
+)
+
+func TestMain(m *testing.M) {
+	lab.RunHelper()
+	os.Exit(m.Run())
+}
+
+// The life of a package, in the order in which an operator has it.
+func TestInstallConfigureUpgradePurge(t *testing.T) {
+	l := labtest.Up(t, lab.Options{Prefix: "t-pkg"})
+	labtest.Serve(t, l)
+	m := boot(t, l)
+	before, groups := m.files(), m.sh("cut -d: -f1 /etc/group /etc/passwd | sort")
+
+	m.installs()
+	m.configures(l)
+	m.isConfined()
+	serves(t, l)
+	m.reloads()
+	m.survivesAStandstill(l)
+	m.upgrades(l)
+	m.purges()
+
+	for _, f := range m.files() {
+		if !slices.Contains(before, f) {
+			t.Errorf("purging leaves %s", f)
+		}
+	}
+	for _, f := range before {
+		if !slices.Contains(m.files(), f) {
+			t.Errorf("purging takes %s with it", f)
+		}
+	}
+	if now := m.sh("cut -d: -f1 /etc/group /etc/passwd | sort"); now != groups {
+		t.Errorf("groups before:\n%s\nafter:\n%s", groups, now)
+	}
+}
+
+// files lists the machine's files, but for what dpkg, apt and the journal write about themselves.
+func (m *machine) files() []string {
+	m.t.Helper()
+	return strings.Split(m.sh(`find / /run/ulvs /etc -xdev \( -path /var/log -o -path /var/lib/dpkg -o -path /var/cache \
+		-o -path /var/lib/apt -o -path /proc -o -path /sys -o -path /dev -o -path /tmp -o -path /var/tmp \
+		-o -path '/var/lib/systemd/*' -o -path '/etc/*-' \) -prune -o -print 2>/dev/null | sort -u; true`), "\n")
+}
+
+// installs as somebody does who has read nothing.
+func (m *machine) installs() {
+	m.t.Helper()
+	out := m.sh("apt-get install -y /var/tmp/old.deb 2>&1")
+	wants(m.t, "apt install", out, "not configured yet", "ulvs config example")
+	wants(m.t, "systemctl", m.sh("systemctl is-enabled ulvs"), "enabled")
+	m.sh("systemctl start ulvs") // no error: there is nothing wrong, and nothing to do
+	if out, _ := m.try("systemctl is-active ulvs"); strings.TrimSpace(out) != "inactive" {
+		m.t.Errorf("unconfigured, it is %s", out)
+	}
+	wants(m.t, "status", m.sh("systemctl status ulvs --no-pager || true"),
+		"not configured: there is no /etc/ulvs/ulvs.toml")
+	wants(m.t, "ipvsadm", m.sh("ipvsadm --version"), "ipvsadm")
+	wants(m.t, "man", m.sh("man -w ulvs ulvs-run ulvs-realserver-setup"), "man8/ulvs-realserver-setup.8.gz")
+	wants(m.t, "groups", m.sh("getent group ulvs ulvs-read"), "ulvs:", "ulvs-read:")
+	m.sh("test -s /usr/share/bash-completion/completions/ulvs -a -s /usr/share/zsh/vendor-completions/_ulvs")
+}
+
+var socketLine = regexp.MustCompile(`(?m)^control_socket = .*\n`)
+
+// configures for the lab, and starts.
+func (m *machine) configures(l *lab.Lab) {
+	m.t.Helper()
+	m.write("etc/ulvs/ulvs.toml", socketLine.ReplaceAllString(l.Config(lab.ConfigOptions{}), ""))
+	m.sh("ulvs check /etc/ulvs/ulvs.toml && systemctl start ulvs")
+	wants(m.t, "status", m.sh("systemctl status ulvs --no-pager"), "active (running)", "forwarding")
+	m.forwards()
+}
+
+// forwards awaits that every next hop is known.
+func (m *machine) forwards() {
+	m.t.Helper()
+	await(m.t, "ulvs to forward", 30*time.Second, func() bool {
+		out, err := m.try("ulvs status --json")
+		return err == nil && strings.Contains(out, `"unresolved": 0`) && !strings.Contains(out, `"next_hops": 0`)
+	})
+}
+
+// isConfined wants the privileges that the unit says, and no listening port.
+func (m *machine) isConfined() {
+	m.t.Helper()
+	text := m.sh("cat /proc/$(systemctl show -P MainPID ulvs)/status")
+	wants(m.t, "the process", text, "NoNewPrivs:\t1", "Seccomp:\t2", "CapBnd:\t000000c000003400")
+	if ports := m.sh("ss -Hlntu"); ports != "" {
+		m.t.Errorf("it listens, and nobody asked for that:\n%s", ports)
+	}
+}
+
+func serves(t *testing.T, l *lab.Lab) {
+	t.Helper()
+	a := l.Addresses()
+	for _, m := range []lvs.Method{lvs.MethodDR, lvs.MethodTUN, lvs.MethodNAT} {
+		for _, v6 := range []bool{false, true} {
+			labtest.Load(t, l, lab.LoadOptions{
+				Kind: lab.KindHTTP, Target: netip.AddrPortFrom(a.VIP(m).Family(v6), lab.PortHTTP), Connections: 9,
+			})
+		}
+	}
+}
+
+// reloads, well and badly.
+func (m *machine) reloads() {
+	m.t.Helper()
+	m.sh("systemctl reload ulvs")
+	m.sh("cp /etc/ulvs/ulvs.toml /var/tmp/good; echo 'nonsense = 1' >>/etc/ulvs/ulvs.toml")
+	if out, err := m.try("systemctl reload ulvs"); err == nil {
+		m.t.Errorf("a file with an error was reloaded: %s", out)
+	}
+	m.sh("mv /var/tmp/good /etc/ulvs/ulvs.toml; systemctl is-active ulvs; systemctl reload ulvs")
+}
+
+// session is a client that stays.
+type session struct {
+	t    *testing.T
+	conn net.Conn
+}
+
+// stay opens sessions by every method.
+func stay(t *testing.T, l *lab.Lab) (list []session) {
+	t.Helper()
+	a := l.Addresses()
+	for i := range 12 {
+		vip := a.VIP([]lvs.Method{lvs.MethodDR, lvs.MethodTUN, lvs.MethodNAT}[i%3]).Family(i%2 == 1)
+		var conn net.Conn
+		err := l.Do("c1", func() (err error) {
+			conn, err = net.DialTimeout("tcp", netip.AddrPortFrom(vip, lab.PortEcho).String(), 10*time.Second)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = conn.Close() })
+		s := session{t, conn}
+		s.echo("before") // the server's first word is its name
+		list = append(list, s)
+	}
+	return list
+}
+
+// echo sends a word and wants it back.
+func (s session) echo(word string) {
+	s.t.Helper()
+	_ = s.conn.SetDeadline(time.Now().Add(20 * time.Second))
+	if _, err := fmt.Fprintln(s.conn, word); err != nil {
+		s.t.Errorf("%v: %v", s.conn.RemoteAddr(), err)
+		return
+	}
+	got := ""
+	for b := make([]byte, 256); !strings.Contains(got, word+"\n"); {
+		n, err := s.conn.Read(b)
+		if err != nil {
+			s.t.Errorf("%v %s: %v", s.conn.RemoteAddr(), word, err)
+			return
+		}
+		got += string(b[:n])
+	}
+}
+
+// survivesAStandstill stops the process without ending it: its workers do not move, so the watchdog bites.
+func (m *machine) survivesAStandstill(l *lab.Lab) {
+	m.t.Helper()
+	sessions := stay(m.t, l)
+	pid := m.sh("systemctl show -P MainPID ulvs")
+	m.sh("kill -STOP " + pid)
+	await(m.t, "the watchdog to restart it", time.Minute, func() bool {
+		now, err := m.try("systemctl show -P MainPID ulvs")
+		return err == nil && now != pid && strings.TrimSpace(now) != "0"
+	})
+	m.forwards()
+	wants(m.t, "journal", m.sh("journalctl -u ulvs --no-pager"), "Watchdog timeout")
+	for _, s := range sessions {
+		s.echo("after the watchdog")
+	}
+}
+
+// upgrades under sessions.
+func (m *machine) upgrades(l *lab.Lab) {
+	m.t.Helper()
+	sessions := stay(m.t, l)
+	old := m.sh("ulvs version; md5sum /etc/ulvs/ulvs.toml")
+	m.sh("apt-get install -y /var/tmp/new.deb 2>&1")
+	m.forwards()
+	if now := m.sh("ulvs version; md5sum /etc/ulvs/ulvs.toml"); now == old {
+		m.t.Error("it was not upgraded")
+	} else if strings.Fields(now)[len(strings.Fields(now))-2] != strings.Fields(old)[len(strings.Fields(old))-2] {
+		m.t.Error("the upgrade changed the configuration")
+	}
+	for _, s := range sessions {
+		s.echo("after the upgrade")
+	}
+	serves(m.t, l)
+}
+
+// purges while it runs.
+func (m *machine) purges() {
+	m.t.Helper()
+	m.sh("ulvs realserver setup --method dr --vip 192.0.2.77")
+	m.sh("apt-get purge -y ulvs 2>&1")
+	if out, _ := m.try("pgrep -a ulvs"); out != "" {
+		m.t.Errorf("still running: %s", out)
+	}
+	if out := m.sh("ip -d link; ip addr"); strings.Contains(out, "xdp") || strings.Contains(out, "192.0.2.77") {
+		m.t.Errorf("purging leaves something in the kernel:\n%s", out)
+	}
+	if out, _ := m.try("systemctl list-unit-files 'ulvs*' --no-legend"); out != "" {
+		m.t.Errorf("purging leaves units: %s", out)
+	}
+}
