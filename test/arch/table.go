@@ -59,6 +59,7 @@ var Table = []Rule{
 	{"ha/vrrp", []string{"ha", "packet", xnet, sys}, "raw sockets for adverts and announcements; decides nothing"},
 	{"ha/gossip", []string{"ha", "conntrack", gossip}, "the only package that knows memberlist"},
 	{"decap", []string{ebpf, netlink}, "one XDP program, and how it gets onto a link"},
+	{"sandbox", []string{xnet, sys}, "takes privileges away; knows no director"},
 	{"realserver", []string{"lvs", "decap", netlink, sys}, "sets a host up behind a director; runs on no director"},
 	{"tuning", []string{ethtool, sys}, "reads and changes the machine; knows no service"},
 	{"control", []string{"lvs", "conntrack", "config", "events"},
@@ -94,6 +95,7 @@ var Unsafe = []struct {
 	{"dataplane/afxdp", nil, "rings and UMEM are memory shared with the kernel"},
 	{"conntrack", nil, "the table is memory outside the Go heap"},
 	{"tuning", nil, "ioctls take pointers"},
+	{"sandbox", nil, "system calls on all threads take pointers"},
 	{"packet", []string{"Sizeof"}, "sizes are asserted at compile time"},
 	{"test/...", nil, "not shipped, but for the lab's ioctls"},
 }

@@ -40,7 +40,9 @@ func boot(t *testing.T, l *lab.Lab) *machine {
 	m.put("ULVS_DEB_NEW", "new.deb")
 	var log bytes.Buffer
 	cmd := exec.Command("systemd-nspawn", "-D", root, "--boot", "--keep-unit", "--register=no", "--capability=all",
+		"--system-call-filter=bpf", // which a container has not, and a machine has
 		"--network-namespace-path=/run/netns/"+l.Netns("d1"), "--console=pipe")
+	cmd.Env = append(os.Environ(), "SYSTEMD_NSPAWN_API_VFS_WRITABLE=network") // sysctls of its own network
 	cmd.Stdout, cmd.Stderr = &log, &log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
