@@ -45,6 +45,8 @@ type Options struct {
 	Inherited map[string][]*os.File
 	// Keeper is the command that keeps sessions where no manager does ([restart]), without its socket. Empty: none.
 	Keeper []string
+	// Confine takes privileges from the process that are needed no more once it forwards. Nil: they stay.
+	Confine func()
 }
 
 // gcPercent trades memory for fewer collections, which steal time from workers. The
@@ -141,6 +143,9 @@ func Run(ctx context.Context, opt Options) (err error) {
 	d.journal.Add(events.Event{Kind: events.Started, Count: int64(len(opt.Config.Services()))})
 	d.log.Info("forwarding", "name", opt.Config.Node.Name, "workers", len(d.workers),
 		"services", len(opt.Config.Services()), "interfaces", opt.Config.Node.Interfaces)
+	if opt.Confine != nil {
+		opt.Confine()
+	}
 	defer d.tellManager()()
 	return d.loop(ctx)
 }

@@ -17,7 +17,7 @@ var Kept = []Capability{
 	{unix.CAP_BPF, "steering maps: every change of a service"},
 	{unix.CAP_PERFMON, "the steering program, loaded anew for a link of another kind"},
 	{unix.CAP_NET_BIND_SERVICE, "metrics or dashboard on a port below 1024, from a reload on"},
-	{unix.CAP_IPC_LOCK, "packet memory beyond the limit of locked memory, where nobody could raise that"},
+	{unix.CAP_IPC_LOCK, "packet memory beyond the limit of locked memory"},
 }
 
 // Capability is one that stays, and what for.
@@ -34,8 +34,8 @@ type Options struct {
 
 // Enter takes everything else away from all threads of the process, for good: capabilities (bounding set and
 // all), new privileges by set-user-id programs and files' capabilities, and the system calls of Denied, which fail with
-// EPERM from then on and are logged by the kernel (audit type 1326). What cannot be taken away is in the error; the rest
-// is gone all the same. It needs a program without cgo: ErrCgo.
+// EPERM from then on and are logged by the kernel (audit type 1326). What cannot be taken away is in the error; the
+// rest is gone all the same. It needs a program without cgo: ErrCgo.
 func Enter(o Options) error {
 	kept := uint64(0)
 	for _, c := range Kept {

@@ -68,7 +68,8 @@ func inside(o Options) int {
 	raw, err := unix.Socket(unix.AF_INET, unix.SOCK_RAW, unix.IPPROTO_ICMP)
 	fmt.Println("raw:", raw > 0, err)
 	out, err := exec.Command("cat", "/proc/self/status").Output()
-	fmt.Println("child:", strings.Contains(string(out), "NoNewPrivs:\t1"), strings.Contains(string(out), "Seccomp:\t2"), err)
+	child := string(out)
+	fmt.Println("child:", strings.Contains(child, "NoNewPrivs:\t1"), strings.Contains(child, "Seccomp:\t2"), err)
 	close(stop)
 	done.Wait()
 	return 0

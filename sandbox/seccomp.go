@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Denied are system calls that no director makes and a break-in would. A list of what is allowed would have to follow the
-// Go runtime and every library, and a call forgotten there breaks a director at night; systemd keeps such a list
+// Denied are system calls that no director makes and a break-in would. A list of what is allowed would have to follow
+// the Go runtime and every library, and a call forgotten there breaks a director at night; systemd keeps such a list
 // (@system-service) and the packaged unit has it besides. archDenied has those of this processor.
 var Denied = []Call{
 	{unix.SYS_INIT_MODULE, kernelWhy}, {unix.SYS_FINIT_MODULE, kernelWhy}, {unix.SYS_DELETE_MODULE, kernelWhy},

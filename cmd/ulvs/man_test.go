@@ -19,6 +19,9 @@ func TestEachCommandHasAManualPageAndCompletion(t *testing.T) {
 	pages := 0
 	var each func(cmd *cobra.Command, name string)
 	each = func(cmd *cobra.Command, name string) {
+		if cmd.Hidden { // and so are those below
+			return
+		}
 		if cmd.IsAvailableCommand() || !cmd.HasParent() {
 			pages++
 			text, err := os.ReadFile(filepath.Join(dir, name+".8"))

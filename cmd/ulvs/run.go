@@ -31,10 +31,11 @@ type runOptions struct {
 	Manager    *sdnotify.Notifier
 	Inherited  map[string][]*os.File
 	Keeper     []string
+	Confine    func()
 }
 
 func (a *app) runCommand() *cobra.Command {
-	var logJSON bool
+	var logJSON, open bool
 	var level string
 	cmd := &cobra.Command{
 		Use:   "run FILE",
@@ -48,9 +49,10 @@ func (a *app) runCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.runFile(cmd.Context(), args[0], log)
+			return a.runFile(cmd.Context(), args[0], log, !open)
 		},
 	}
+	cmd.Flags().BoolVar(&open, "no-sandbox", false, "keep all privileges (docs/security.md)")
 	cmd.Flags().BoolVar(&logJSON, "log-json", false, "log JSON instead of text")
 	cmd.Flags().StringVar(&level, "log-level", "info", "debug, info, warn or error")
 	return cmd
@@ -68,7 +70,7 @@ func newLog(w io.Writer, level string, asJSON bool) (*slog.Logger, error) {
 	return slog.New(slog.NewTextHandler(w, opt)), nil
 }
 
-func (a *app) runFile(ctx context.Context, path string, log *slog.Logger) error {
+func (a *app) runFile(ctx context.Context, path string, log *slog.Logger, confined bool) error {
 	c, err := config.Load(path, machine(false))
 	if err != nil {
 		return configFailure(hintImport(path, err))
@@ -92,10 +94,14 @@ func (a *app) runFile(ctx context.Context, path string, log *slog.Logger) error 
 	defer signal.Stop(signals)
 	reloads := make(chan struct{}, 1)
 	go runSignals(ctx, signals, signalActions{cancel: cancel, exit: os.Exit, log: log, reloads: reloads})
-	return a.run(ctx, runOptions{
+	opt := runOptions{
 		Config: c, ConfigPath: path, Log: log, Version: version(), Load: loader(path, c), Reloads: reloads,
 		Manager: manager, Inherited: kept, Keeper: []string{"/proc/self/exe", keepName},
-	})
+	}
+	if confined {
+		opt.Confine = confinement(path, log)
+	}
+	return a.run(ctx, opt)
 }
 
 // loader reads the file again, with the same checks: what is new in it since last.

@@ -72,7 +72,7 @@ var Table = []Rule{
 	{"control/top", []string{"control", "events", sys}, "a screen; what it asks is behind an interface"},
 	{"control/ipvsadm", []string{"lvs", "control"}, "ipvsadm's words; the director is behind an interface"},
 	{"cmd/ulvs", []string{"director", "control", "control/ipvsadm", "control/top", "config",
-		"config/keepalived", "capture", "tuning", "events", "internal/sdnotify", "keep", "realserver", "test/lab",
+		"config/keepalived", "capture", "tuning", "events", "internal/sdnotify", "keep", "realserver", "sandbox", "test/lab",
 		"bench/measure", "bench/picks", "bench/pipeline", "bench/table", "bench/wire", "bench/load", "bench/tcp",
 		"bench/frames", "bench/takeover", "bench/standby", cobra},
 		"flags and signals only"},
