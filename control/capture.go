@@ -70,8 +70,9 @@ func (s *Server) asCapturer(h func(w http.ResponseWriter, r *http.Request, c Cap
 		switch {
 		case !ok:
 			s.refuse(w, http.StatusNotImplemented, errNoCapturer)
-		case !fromRoot(r):
-			s.refuseErrno(w, http.StatusForbidden, errors.New("only root may see frames"), syscall.EPERM)
+		case !s.mayChange(r):
+			s.refuseErrno(w, http.StatusForbidden,
+				errors.New("only root and the group "+GroupAdmin+" may see frames"), syscall.EPERM)
 		default:
 			h(w, r, c)
 		}

@@ -53,8 +53,8 @@ func (s *Server) routeDrain(mux *http.ServeMux) {
 		}
 		s.refuse(w, http.StatusNotImplemented, errNoDrainer)
 	}))
-	mux.HandleFunc("POST /v1/drain", s.asRoot(s.drainer(Drainer.Drain)))
-	mux.HandleFunc("POST /v1/enable", s.asRoot(s.drainer(Drainer.Enable)))
+	mux.HandleFunc("POST /v1/drain", s.asAdmin(s.drainer(Drainer.Drain)))
+	mux.HandleFunc("POST /v1/enable", s.asAdmin(s.drainer(Drainer.Enable)))
 	mux.HandleFunc("/v1/drains", s.onlyMethod(http.MethodGet))
 	mux.HandleFunc("/v1/drain", s.onlyMethod(http.MethodPost))
 	mux.HandleFunc("/v1/enable", s.onlyMethod(http.MethodPost))

@@ -32,7 +32,7 @@ var errNoConfigEditor = errors.New("this director cannot be edited")
 const maxEditBytes = 16 << 20
 
 func (s *Server) routeEdit(mux *http.ServeMux) {
-	mux.HandleFunc("POST /v1/edit", s.asRoot(s.applyEdits))
+	mux.HandleFunc("POST /v1/edit", s.asAdmin(s.applyEdits))
 	mux.HandleFunc("/v1/edit", s.onlyMethod(http.MethodPost))
 }
 

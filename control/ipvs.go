@@ -8,9 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"os"
 	"syscall"
 	"time"
 
@@ -44,10 +42,10 @@ var errNoEditor = errors.New("this director cannot be changed while it runs")
 
 // routeIPVS adds the paths of ipvsadm.
 func (s *Server) routeIPVS(mux *http.ServeMux) {
-	mux.HandleFunc("POST /v1/ipvs/edit", s.asRoot(s.edit))
+	mux.HandleFunc("POST /v1/ipvs/edit", s.asAdmin(s.edit))
 	mux.HandleFunc("GET /v1/ipvs/listing", s.withEditor(s.listing))
 	mux.HandleFunc("GET /v1/ipvs/conns", s.withEditor(s.listedConns))
-	mux.HandleFunc("POST /v1/settings", s.asRoot(s.setSetting))
+	mux.HandleFunc("POST /v1/settings", s.asAdmin(s.setSetting))
 	for path, method := range map[string]string{"/v1/ipvs/edit": http.MethodPost, "/v1/ipvs/listing": http.MethodGet,
 		"/v1/ipvs/conns": http.MethodGet, "/v1/settings": http.MethodPost} {
 		mux.HandleFunc(path, s.onlyMethod(method))
@@ -70,34 +68,6 @@ func (s *Server) withEditor(h editorHandler) http.HandlerFunc {
 		}
 		h(w, r, e)
 	}
-}
-
-// asRoot lets only root and the daemon's own user change anything; the socket's group may look.
-func (s *Server) asRoot(h editorHandler) http.HandlerFunc {
-	return s.withEditor(func(w http.ResponseWriter, r *http.Request, e Editor) {
-		if fromRoot(r) {
-			h(w, r, e)
-			return
-		}
-		s.refuseErrno(w, http.StatusForbidden, errors.New("only root may change a director"), syscall.EPERM)
-	})
-}
-
-// fromRoot tells whether root, or the daemon's own user, asks.
-func fromRoot(r *http.Request) bool {
-	uid, ok := r.Context().Value(peerKey{}).(uint32)
-	return ok && (uid == 0 || uid == uint32(os.Geteuid()))
-}
-
-// peerKey is the context's key for the user at the other end of the socket.
-type peerKey struct{}
-
-// withPeer is http.Server's ConnContext: it asks the socket who is there.
-func withPeer(ctx context.Context, c net.Conn) context.Context {
-	if cred := peerCred(c); cred != nil {
-		return context.WithValue(ctx, peerKey{}, cred.Uid)
-	}
-	return ctx
 }
 
 func (s *Server) edit(w http.ResponseWriter, r *http.Request, e Editor) {

@@ -135,7 +135,7 @@ func TestNoDirectorAtAllIsNotRunning(t *testing.T) {
 func postAs(e *fakeEditor, uid any, target, body string) *httptest.ResponseRecorder {
 	r := httptest.NewRequest("POST", target, strings.NewReader(body))
 	if uid != nil {
-		r = r.WithContext(context.WithValue(r.Context(), peerKey{}, uid))
+		r = r.WithContext(context.WithValue(r.Context(), peerKey{}, peer{uid: uid.(uint32)}))
 	}
 	w := httptest.NewRecorder()
 	NewServer(e, slog.New(slog.DiscardHandler)).Handler().ServeHTTP(w, r)
@@ -147,7 +147,7 @@ func TestOnlyRootChangesAnything(t *testing.T) {
 		for _, target := range []string{"/v1/ipvs/edit", "/v1/settings"} {
 			e := newEditor()
 			w := postAs(e, uid, target, `{"op":7}`)
-			want := `{"error":"only root may change a director","errno":1}` + "\n"
+			want := `{"error":"only root and the group ulvs-admin may change a director","errno":1}` + "\n"
 			if w.Code != http.StatusForbidden || w.Body.String() != want || len(e.edits) != 0 {
 				t.Errorf("%s as %v: got %d %s", target, uid, w.Code, w.Body)
 			}

@@ -6,7 +6,9 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"os/user"
 	"path/filepath"
+	"strconv"
 	"syscall"
 	"time"
 )
@@ -14,8 +16,14 @@ import (
 // ErrInUse means that another process answers on the control socket.
 var ErrInUse = errors.New("another ulvs is running")
 
+// The groups of people who are not root. Either may be missing.
 const (
-	socketMode  = 0o660 // root, and the group an administrator gives the file
+	GroupLook  = "ulvs"       // the socket's: may connect, and look
+	GroupAdmin = "ulvs-admin" // may change things, too
+)
+
+const (
+	socketMode  = 0o660 // root and GroupLook
 	dirMode     = 0o755
 	dialTimeout = time.Second
 )
@@ -39,10 +47,27 @@ func Listen(path string) (net.Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("control socket: %w", err)
 	}
-	if err := os.Chmod(path, socketMode); err != nil {
+	err = os.Chmod(path, socketMode)
+	if gid, ok := groupID(GroupLook); ok && err == nil {
+		err = os.Chown(path, -1, gid)
+		if errors.Is(err, fs.ErrPermission) { // neither in the group nor allowed to: the socket stays root's alone
+			err = nil
+		}
+	}
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("control socket: %w", err), l.Close())
 	}
 	return l, nil
+}
+
+// groupID looks a group up; ok is false if there is none, or the machine cannot say.
+func groupID(name string) (gid int, ok bool) {
+	g, err := user.LookupGroup(name)
+	if err != nil {
+		return 0, false
+	}
+	gid, err = strconv.Atoi(g.Gid)
+	return gid, err == nil
 }
 
 // lock keeps two starts from both finding the old socket stale. It is held for the check only; a

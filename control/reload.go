@@ -36,9 +36,9 @@ var errNoReloader = errors.New("this director has no configuration file")
 
 // routeReload adds the paths about the configuration file.
 func (s *Server) routeReload(mux *http.ServeMux) {
-	mux.HandleFunc("POST /v1/reload", s.asRoot(s.withReloader(s.reload)))
+	mux.HandleFunc("POST /v1/reload", s.asAdmin(s.withReloader(s.reload)))
 	mux.HandleFunc("GET /v1/running", s.withEditor(s.withReloader(s.running)))
-	mux.HandleFunc("POST /v1/saved", s.asRoot(s.withReloader(s.saved)))
+	mux.HandleFunc("POST /v1/saved", s.asAdmin(s.withReloader(s.saved)))
 	mux.HandleFunc("/v1/reload", s.onlyMethod(http.MethodPost))
 	mux.HandleFunc("/v1/running", s.onlyMethod(http.MethodGet))
 	mux.HandleFunc("/v1/saved", s.onlyMethod(http.MethodPost))

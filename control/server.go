@@ -30,11 +30,12 @@ type Server struct {
 	backend Backend
 	log     *slog.Logger
 	http    http.Server
+	isAdmin func(peer) bool // inAdmins, or a test's
 }
 
 // NewServer makes a server for b.
 func NewServer(b Backend, log *slog.Logger) *Server {
-	s := &Server{backend: b, log: log}
+	s := &Server{backend: b, log: log, isAdmin: inAdmins}
 	s.http = http.Server{
 		Handler:           s.Handler(),
 		ReadTimeout:       requestTimeout,

@@ -68,7 +68,7 @@ func (s *Server) routeVRRP(mux *http.ServeMux) {
 		}
 		s.answer(w, http.StatusOK, v)
 	})))
-	mux.HandleFunc("POST /v1/vrrp/release", s.asRoot(s.withTakeover(s.release)))
+	mux.HandleFunc("POST /v1/vrrp/release", s.asAdmin(s.withTakeover(s.release)))
 	mux.HandleFunc("/v1/vrrp", s.onlyMethod(http.MethodGet))
 	mux.HandleFunc("/v1/vrrp/release", s.onlyMethod(http.MethodPost))
 }

@@ -4,6 +4,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"ulvs/keep"
+	"ulvs/sandbox"
 )
 
 // keepName is the command that ulvs run starts.
@@ -22,6 +23,8 @@ func (a *app) keepCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			// It only passes descriptors on. What stays in spite of this, stays: sessions are worth more.
+			_ = sandbox.Enter(sandbox.Options{})
 			return keep.Serve(cmd.Context(), l)
 		},
 	}

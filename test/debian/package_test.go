@@ -77,7 +77,7 @@ func (m *machine) installs() {
 		"not configured: there is no /etc/ulvs/ulvs.toml")
 	wants(m.t, "ipvsadm", m.sh("ipvsadm --version"), "ipvsadm")
 	wants(m.t, "man", m.sh("man -w ulvs ulvs-run ulvs-realserver-setup"), "man8/ulvs-realserver-setup.8.gz")
-	wants(m.t, "groups", m.sh("getent group ulvs ulvs-read"), "ulvs:", "ulvs-read:")
+	wants(m.t, "groups", m.sh("getent group ulvs ulvs-admin"), "ulvs:", "ulvs-admin:")
 	m.sh("test -s /usr/share/bash-completion/completions/ulvs -a -s /usr/share/zsh/vendor-completions/_ulvs")
 }
 
