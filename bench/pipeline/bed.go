@@ -71,7 +71,8 @@ func (o Options) validate() error {
 type Bed struct {
 	opts    Options
 	table   *conntrack.Table
-	snap    *dataplane.Snapshot
+	built   *lvs.Snapshot
+	source  atomic.Pointer[dataplane.Snapshot]
 	workers []*worker
 	start   time.Time
 	base    conntrack.Tick // the clock stood here at start
@@ -107,16 +108,15 @@ func New(o Options) (*Bed, error) {
 		return nil, fmt.Errorf("pipeline: %w", err)
 	}
 	b := &Bed{opts: o, table: table, base: firstTick, start: time.Now(), fresh: firstFresh}
-	if b.snap, err = newSnapshot(o); err != nil {
+	if err := b.store(o.services()); err != nil {
 		return nil, errors.Join(err, table.Close())
 	}
-	var source atomic.Pointer[dataplane.Snapshot]
-	source.Store(b.snap)
+	snap := b.source.Load()
 	for id := range o.Workers {
 		q := newQueue(o, id)
 		b.workers = append(b.workers, &worker{queue: q, Worker: dataplane.NewWorker(dataplane.Options{
-			ID: id, Workers: o.Workers, Queue: q, Table: table, Snapshots: &source, Seed: uint64(id + 1),
-			Destinations: len(b.snap.Dests) + len(b.snap.Services),
+			ID: id, Workers: o.Workers, Queue: q, Table: table, Snapshots: &b.source, Seed: uint64(id + 1),
+			Destinations: len(snap.Dests) + len(snap.Services),
 		})})
 	}
 	if err := b.fill(); err != nil {
@@ -124,6 +124,34 @@ func New(o Options) (*Bed, error) {
 	}
 	return b, nil
 }
+
+// store makes services the running ones.
+func (b *Bed) store(services []lvs.Service) error {
+	built, err := lvs.Build(b.built, services)
+	if err != nil {
+		return fmt.Errorf("pipeline: %w", err)
+	}
+	snap, err := newSnapshot(b.opts, built)
+	if err != nil {
+		return err
+	}
+	b.built = built
+	b.source.Store(snap)
+	return nil
+}
+
+// Reload changes a weight of every service and has workers take that, as a director does for a file that changed
+// everywhere. It may be called from another goroutine than the others, by one at a time.
+func (b *Bed) Reload() error {
+	services := b.opts.services()
+	for i := range services {
+		services[i].Destinations[0].Weight = int32(b.built.Generation%8 + 1)
+	}
+	return b.store(services)
+}
+
+// Batch forwards one batch in the first worker.
+func (b *Bed) Batch() { b.workers[0].RunOnce(b.now()) }
 
 // Close gives the memory back.
 func (b *Bed) Close() error { return b.table.Close() }

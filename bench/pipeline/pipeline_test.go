@@ -40,6 +40,25 @@ func lifetime(t *testing.T, o Options) {
 	}
 }
 
+// Sessions stay where they are, and new ones begin, when every service changed.
+func TestAReloadDisturbsNothing(t *testing.T) {
+	b := newBed(t, Options{Sessions: 1000, Services: 10})
+	for range 3 {
+		if err := b.Reload(); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Hits(1000); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.New(100); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if g := b.workers[0].Stats().Generation(); g != b.built.Generation || g < 4 {
+		t.Errorf("the worker runs generation %d of %d", g, b.built.Generation)
+	}
+}
+
 func newBed(tb testing.TB, o Options) *Bed {
 	tb.Helper()
 	b, err := New(o)

@@ -64,11 +64,7 @@ func (r routes) NextHop(dst netip.Addr) (dataplane.HopKey, bool) {
 }
 
 // newSnapshot makes what the worker reads, as a director would: the same constructors, every hop resolved.
-func newSnapshot(o Options) (*dataplane.Snapshot, error) {
-	built, err := lvs.Build(nil, o.services())
-	if err != nil {
-		return nil, fmt.Errorf("pipeline: %w", err)
-	}
+func newSnapshot(o Options, built *lvs.Snapshot) (*dataplane.Snapshot, error) {
 	timeouts := conntrack.DefaultTimeouts().With(established, 0, 0)
 	s := &dataplane.Snapshot{
 		Generation: built.Generation, RouteEpoch: 1, Timeouts: &timeouts, Settings: lvs.DefaultSettings(),

@@ -305,18 +305,20 @@ func (p *Plan) changed(ctx context.Context, row *measure.Row, d *replicate.Direc
 // living is how many sessions there are at a time.
 const living = 250_000
 
-// generate begins and ends sessions at a rate and returns how many changes that were, and the CPU time.
+// generate is Churn for a time; it returns the CPU time, too.
 func generate(d *replicate.Director, rate int, duration time.Duration) (changes int, cpu float64) {
+	before, end := processCPU(), time.Now().Add(duration)
+	changes = Churn(d, rate, func() bool { return !time.Now().Before(end) })
+	return changes, processCPU() - before
+}
+
+// Churn begins and ends sessions at a rate until it is done, and returns how many changes that were.
+func Churn(d *replicate.Director, rate int, done func() bool) (changes int) {
 	d.Worker.Unpark()
 	defer d.Worker.Park()
-	before, began := processCPU(), time.Now()
-	next, last := uint64(1<<24), uint64(1<<24)
-	for {
-		passed := time.Since(began)
-		if passed >= duration {
-			return changes, processCPU() - before
-		}
-		due := int(passed.Seconds() * float64(rate))
+	next, last, began := uint64(1<<24), uint64(1<<24), time.Now()
+	for !done() {
+		due := int(time.Since(began).Seconds() * float64(rate))
 		for n := 0; changes < due && n < 256; n++ {
 			if next-last > living && changes%2 == 0 {
 				d.End(last)
@@ -336,4 +338,22 @@ func generate(d *replicate.Director, rate int, duration time.Duration) (changes 
 			time.Sleep(200 * time.Microsecond)
 		}
 	}
+	return changes
+}
+
+// Pair makes two directors of this process that know each other.
+func Pair() (from, to *replicate.Director, err error) {
+	if from, err = replicate.Open(replicate.Options{Name: "from", Bits: tableBits}); err != nil {
+		return nil, nil, err
+	}
+	to, err = replicate.Open(replicate.Options{
+		Name: "to", Bits: tableBits, Peers: []netip.AddrPort{from.Node.Addr()},
+	})
+	if err != nil {
+		from.Close()
+		return nil, nil, err
+	}
+	from.Worker.Park()
+	to.Worker.Park()
+	return from, to, nil
 }

@@ -159,20 +159,32 @@ func (p *Plan) row(ctx context.Context, run *measure.Run, row *measure.Row, to [
 			mode     load.Mode
 			parallel int
 		}{{"connections", load.Connect, p.Connections}, {"requests", load.Request, p.Connections}, {"", load.Request, 1}} {
-			cpu := measure.Work()
-			r, err := c(ctx, load.Options{
+			o := load.Options{
 				Targets: to, Mode: sample.mode, Parallel: sample.parallel, Duration: p.Sample, HTTP: p.HTTP,
-			})
+			}
+			r, used, err := answered(ctx, c, o)
 			if err != nil {
 				return err
 			}
-			if r.Ops == 0 {
-				return fmt.Errorf("%s answers nothing: %d failed: %v", to[0], r.Failed, r.Errors)
-			}
-			add(row, sample.name, r, measure.Work()-cpu)
+			add(row, sample.name, r, used)
 		}
 	}
 	return nil
+}
+
+// tries is how often a client that got no answer at all is run again: on a busy machine a sample may pass so.
+const tries = 5
+
+// answered runs a client, and returns the CPU seconds that it took.
+func answered(ctx context.Context, c client, o load.Options) (r *load.Report, used float64, err error) {
+	for range tries {
+		cpu := measure.Work()
+		r, err = c(ctx, o)
+		if used = measure.Work() - cpu; err != nil || r.Ops > 0 {
+			return r, used, err
+		}
+	}
+	return r, used, fmt.Errorf("%s answers nothing: %d failed: %v", o.Targets[0], r.Failed, r.Errors)
 }
 
 func add(row *measure.Row, name string, r *load.Report, used float64) {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"ulvs/bench/gaps"
 	"ulvs/bench/measure"
 	"ulvs/bench/picks"
 	"ulvs/bench/pipeline"
@@ -50,8 +51,8 @@ func (a *app) benchCommand() *cobra.Command {
 			"  ulvs bench compare before.json after.json ... and see what changed, with benchstat's statistics",
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(a.benchPipeline(), a.benchTable(), a.benchSched(), a.benchForward(), a.benchTCP(), a.benchTakeover(),
-		a.benchSync(), a.benchCompare(), a.benchShow(), a.benchLoad())
+	cmd.AddCommand(a.benchPipeline(), a.benchTable(), a.benchSched(), a.benchGaps(), a.benchForward(), a.benchTCP(),
+		a.benchTakeover(), a.benchSync(), a.benchCompare(), a.benchShow(), a.benchLoad())
 	return cmd
 }
 
@@ -170,6 +171,32 @@ func (a *app) benchSched() *cobra.Command {
 			}
 			return a.benchRun(cmd, f, "sched", p.Cases(), func(ctx context.Context, run *measure.Run) error {
 				return picks.Measure(ctx, run, p)
+			})
+		},
+	}
+	f.add(cmd)
+	return cmd
+}
+
+func (a *app) benchGaps() *cobra.Command {
+	f := &benchFlags{}
+	cmd := &cobra.Command{
+		Use: "gaps", Short: "How long a worker ever leaves its queue alone: reloads, replication, a growing table",
+		Long: "gaps times every turn of a worker's loop in memory, while the same process reloads 10 000 services,\n" +
+			"replicates 100 000 sessions a second, or the table grows. It needs neither root nor network, and a quiet\n" +
+			"machine.",
+		Example: "  ulvs bench gaps\n  ulvs bench gaps --full",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			p := gaps.Short()
+			if f.full {
+				p = gaps.Full()
+			}
+			if f.rounds == 0 {
+				f.rounds = 2
+			}
+			return a.benchRun(cmd, f, "gaps", 6, func(ctx context.Context, run *measure.Run) error {
+				return gaps.Measure(ctx, run, p)
 			})
 		},
 	}

@@ -74,7 +74,7 @@ var Table = []Rule{
 	{"cmd/ulvs", []string{"director", "control", "control/ipvsadm", "control/top", "config",
 		"config/keepalived", "capture", "tuning", "events", "internal/sdnotify", "keep", "realserver", "sandbox", "test/lab",
 		"bench/measure", "bench/picks", "bench/pipeline", "bench/table", "bench/wire", "bench/load", "bench/tcp",
-		"bench/frames", "bench/takeover", "bench/standby", cobra},
+		"bench/frames", "bench/gaps", "bench/takeover", "bench/standby", cobra},
 		"flags and signals only"},
 	{"packaging", nil, "files; tests compare them with what the packages say"},
 	{"packaging/sbom", nil, "reads a binary with the standard library"},

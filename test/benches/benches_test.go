@@ -96,26 +96,12 @@ func TestFramesInALab(t *testing.T) {
 		"offered", "through")
 }
 
-func TestATakeoverLosesNoConnection(t *testing.T) {
+func TestATakeover(t *testing.T) {
 	needLab(t)
 	p := takeover.Short()
 	p.Binary, p.Connections = binary, 10
-	run := measure.Start(measure.Options{Bench: "takeover", Rounds: 1})
-	if err := takeover.Measure(t.Context(), run, p); err != nil {
-		t.Fatal(err)
-	}
-	r := run.Finish()
-	if len(r.Rows) != p.Cases() {
-		t.Fatalf("%d rows, want %d", len(r.Rows), p.Cases())
-	}
-	for i := range r.Rows {
-		if m := r.Rows[i].Metric("gap"); m == nil || m.Median() <= 0 {
-			t.Errorf("%s has no gap", r.Rows[i].Name())
-		}
-		if m := r.Rows[i].Metric("lost"); m == nil || m.Median() != 0 {
-			t.Errorf("%s: %v connections were lost", r.Rows[i].Name(), m)
-		}
-	}
+	measured(t, p.Cases(), func(ctx context.Context, run *measure.Run) error { return takeover.Measure(ctx, run, p) },
+		"gap")
 }
 
 func TestSessionsReachASecondDirector(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"ulvs/bench/measure"
+	"ulvs/bench/takeover"
 )
 
 func main() {
@@ -60,12 +61,42 @@ func race1(o options, folder string) error {
 	fmt.Println()
 	compared := ratios(r)
 	compared.PrintTable(os.Stdout)
-	return errors.Join(err, keep(r, compared, folder))
+	err = errors.Join(err, keep(r, compared, folder))
+	if err != nil || o.only != "" && o.only != "keepalived" {
+		return err
+	}
+	return takeovers(ctx, o, folder)
+}
+
+// takeovers kills directors, ulvs and keepalived in turns.
+func takeovers(ctx context.Context, o options, folder string) error {
+	run := measure.Start(measure.Options{Bench: "takeover", Version: "(races)", Rounds: o.rounds,
+		Progress: measure.Terminal(os.Stderr)})
+	p := takeover.Short()
+	p.Binary, p.Keepalived = o.binary, true
+	if err := takeover.Measure(ctx, run, p); err != nil {
+		return err
+	}
+	r := run.Finish()
+	fmt.Println()
+	r.Print(os.Stdout)
+	if folder == "" {
+		return nil
+	}
+	return write(r, filepath.Join(folder, "takeover.json"))
 }
 
 func nice() int {
 	n, _ := syscall.Getpriority(syscall.PRIO_PROCESS, 0)
 	return 20 - n // as the system call has it
+}
+
+func write(r *measure.Result, file string) error {
+	text, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(file, append(text, '\n'), 0o644)
 }
 
 // keep writes the JSON and a plot of each of the main metrics.
@@ -76,11 +107,7 @@ func keep(r, compared *measure.Result, folder string) error {
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return err
 	}
-	text, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		return err
-	}
-	errs := []error{os.WriteFile(filepath.Join(folder, "versus.json"), append(text, '\n'), 0o644)}
+	errs := []error{write(r, filepath.Join(folder, "versus.json"))}
 	for file, metric := range map[string]string{
 		"new-conn": newConns, "requests": requests, "udp": udpRate, "bulk": bulkRate, "cpu-conn": "cpu/conn", "p50": "p50",
 	} {

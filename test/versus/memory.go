@@ -58,6 +58,30 @@ func (v *visit) idle(ctx context.Context) (err error) {
 	return nil
 }
 
+// Of settle: the servers' sockets that are left, and how long it may take.
+const (
+	calm       = 200
+	calmWithin = 30 * time.Second
+)
+
+// settle waits until the servers have seen the end of what was held: until then they and the way to them are busy.
+func (v *visit) settle(ctx context.Context) error {
+	for limit := time.Now().Add(calmWithin); ; {
+		n, err := v.site.TCPSockets()
+		if err != nil || n < calm {
+			return err
+		}
+		if time.Now().After(limit) {
+			return fmt.Errorf("%d sockets are left %s after their end", n, calmWithin)
+		}
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
 // slabBytes is the kernel's memory in slabs, sockets of both ends included.
 func slabBytes() int64 { return kib("/proc/meminfo", "Slab:") }
 

@@ -48,19 +48,20 @@ func hold(ctx context.Context, run *measure.Run, o options) (err error) {
 		return err
 	}
 	list := r.chosen()
+	var failed []error // a turn's; the others go on
 	for round := range o.rounds {
 		for i := range list {
 			c := &list[(i+round)%len(list)] // nobody is always first
 			if err := ctx.Err(); err != nil {
-				return r.finish(list, err)
+				return r.finish(list, errors.Join(append(failed, err)...))
 			}
 			r.run.Say("round %d of %d: %s", round+1, o.rounds, c.name)
 			if err := r.turn(ctx, c, round); err != nil {
-				return r.finish(list, err)
+				failed = append(failed, fmt.Errorf("round %d: %w", round+1, err))
 			}
 		}
 	}
-	return r.finish(list, nil)
+	return r.finish(list, errors.Join(failed...))
 }
 
 // prepare starts the servers, and gives the client routes to them through d1 and all ports there are.
@@ -111,13 +112,13 @@ func (r *race) turn(ctx context.Context, c *contender, round int) (err error) {
 		return err
 	}
 	v := &visit{race: r, c: c, r: &running, row: r.rows[c.name]}
-	if round == 0 {
-		if err := v.idle(ctx); err != nil {
-			return fmt.Errorf("%s: idle connections: %w", c.name, err)
-		}
-	}
 	if err := v.measure(ctx); err != nil {
 		return err
+	}
+	if round == 0 {
+		if err := errors.Join(v.idle(ctx), v.settle(ctx)); err != nil {
+			return fmt.Errorf("%s: idle connections: %w", c.name, err)
+		}
 	}
 	return prove(r.site, c, &running, v.ops, before)
 }

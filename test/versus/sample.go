@@ -41,20 +41,25 @@ func (v *visit) measure(ctx context.Context) error {
 	return nil
 }
 
+// tries is how often a client that got no answer at all is run again: on a busy machine a slice may pass so.
+const tries = 5
+
 // client drives the contender, and returns the CPU seconds that it took.
-func (v *visit) client(ctx context.Context, mode load.Mode, parallel int) (*load.Report, float64, error) {
-	r := &load.Report{}
+func (v *visit) client(ctx context.Context, mode load.Mode, parallel int) (r *load.Report, used float64, err error) {
 	args := tcp.ClientArgs(v.site, load.Options{
 		Targets: v.c.targets(v.site), Mode: mode, Parallel: parallel, Duration: v.slice,
 	})
-	before := measure.Work()
-	err := v.site.Run(ctx, "c1", r, args...)
-	used := measure.Work() - before
-	if err == nil && r.Ops == 0 {
-		err = fmt.Errorf("nothing was answered: %d failed: %v", r.Failed, r.Errors)
+	for range tries {
+		r = &load.Report{}
+		before := measure.Work()
+		err = v.site.Run(ctx, "c1", r, args...)
+		used = measure.Work() - before
+		v.ops += r.Ops
+		if err != nil || r.Ops > 0 {
+			return r, used, err
+		}
 	}
-	v.ops += r.Ops
-	return r, used, err
+	return r, used, fmt.Errorf("nothing was answered: %d failed: %v", r.Failed, r.Errors)
 }
 
 func (v *visit) connections(ctx context.Context) error {
