@@ -14,9 +14,11 @@ import (
 
 	"ulvs/bench/measure"
 	"ulvs/bench/takeover"
+	"ulvs/test/lab"
 )
 
 func main() {
+	lab.RunHelper() // the takeovers' servers are this executable
 	var o options
 	flag.StringVar(&o.binary, "ulvs", "bin/ulvs", "the ulvs to race")
 	flag.IntVar(&o.rounds, "rounds", 3, "how often everybody has a turn; 1 is also quicker in what it does")
