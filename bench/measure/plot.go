@@ -46,12 +46,12 @@ func (r *Result) SVG(w io.Writer) {
 	for _, l := range lines {
 		top = max(top, slices.Max(l.y))
 	}
-	c := &canvas{w: w, lines: lines, top: niceTop(top), bars: r.Plot.X == ""}
+	c := &canvas{w: w, lines: lines, top: niceTop(top)}
 	c.open(fmt.Sprintf("ulvs bench %s: %s", r.Bench, strings.TrimSpace(r.Plot.Metric+" "+unit)), r.Machine.String())
-	c.yAxis(unit)
-	if c.bars {
+	if r.Plot.X == "" {
 		c.drawBars()
 	} else {
+		c.yAxis(unit)
 		c.xAxis(r.Plot.X)
 		c.drawLines()
 	}
@@ -117,7 +117,6 @@ type canvas struct {
 	w     io.Writer
 	lines []line
 	top   float64 // of the vertical axis
-	bars  bool
 }
 
 func (c *canvas) put(format string, args ...any) { _, _ = fmt.Fprintf(c.w, format, args...) }
@@ -201,14 +200,16 @@ func (c *canvas) legend(i int, colour, name string) {
 	c.text(x+18, y, "start", 11, name)
 }
 
+// drawBars draws one bar below the other, each with its name.
 func (c *canvas) drawBars() {
-	step := innerWidth / float64(max(len(c.lines), 1))
+	const left, right = 220, 70 // of the bars
+	step := innerHeight / float64(max(len(c.lines), 1))
 	for i, l := range c.lines {
-		colour := palette[i%len(palette)]
-		v := median(l.y)
-		c.put(`<rect x="%.1f" y="%.1f" width="%.1f" height="%.1f" fill="%s"/>`+"\n",
-			plotLeft+step*float64(i)+step*0.1, c.y(v), step*0.8, plotTop+innerHeight-c.y(v), colour)
-		c.text(plotLeft+step*(float64(i)+0.5), c.y(v)-4, "middle", 10, Format(v))
-		c.legend(i, colour, l.name)
+		v, y := median(l.y), plotTop+step*float64(i)
+		width := (plotWidth - left - right) * v / c.top
+		c.put(`<rect x="%d" y="%.1f" width="%.1f" height="%.1f" fill="%s"/>`+"\n",
+			left, y+step*0.15, width, step*0.7, palette[0])
+		c.text(left-8, y+step*0.5+4, "end", 12, l.name)
+		c.text(left+width+6, y+step*0.5+4, "start", 12, Format(v))
 	}
 }
