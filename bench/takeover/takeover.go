@@ -281,5 +281,6 @@ func (k *keepaliveds) kill(name string, x *site.Process) error {
 			return err
 		}
 	}
-	return k.s.Shell(name, "ip", "addr", "del", k.s.Addresses().DR.IPv4.String()+"/32", "dev", "c0")
+	_ = k.s.Shell(name, "ip", "addr", "del", k.s.Addresses().DR.IPv4.String()+"/32", "dev", "c0") // if it had it
+	return nil
 }
