@@ -126,10 +126,10 @@ const careFlags = FlagTemplate | FlagOnePacket | FlagBypass | FlagUnlinked | Fla
 // NoState is a State that no conn is in.
 const NoState State = 31
 
-// Steady reports whether the conn is live, rests in s, has none of the flags that need care, nor any of but, and counts
-// no packets: one packet more of the kind that keeps it in s changes nothing but its timer.
-func (m Meta) Steady(s State, but Flags) bool {
-	care := lifeMask | stateMask | countMask<<countShift | uint64(careFlags|but)<<flagShift
+// Steady reports whether the conn is live, rests in s, has none of the flags that need care, and counts no packets:
+// one packet more of the kind that keeps it in s changes nothing but its timer.
+func (m Meta) Steady(s State) bool {
+	const care = lifeMask | stateMask | countMask<<countShift | uint64(careFlags)<<flagShift
 	return uint64(m)&care == lifeLive|uint64(s)<<stateShift
 }
 

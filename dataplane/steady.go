@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 
 	"ulvs/conntrack"
+	"ulvs/lvs"
 	"ulvs/packet"
 )
 
@@ -34,8 +35,8 @@ func (w *Worker) steady(frames []packet.Frame, v *family, k int) int {
 		p, ref, i := &parsed[k], refs[k], at[k]&(BatchSize-1)
 		f, e, middle := &frames[i], w.table.Entry(ref), p.Middle&(packet.NumMiddle-1)
 		m, id, timer := e.Meta(), e.Dest(), e.Timer()
-		// Entry 0, that of a packet without a session, is never live. A session that is found by its reply key is NAT's.
-		if !m.Steady(middleStates[middle], conntrack.FlagTUN) || ref.Reply() || int(id) >= len(paths) {
+		// Entry 0, that of a packet without a session, is never live.
+		if !m.Steady(middleStates[middle]) || int(id) >= len(paths) {
 			if w.verdicts[i] = w.steadyOther(f, p, ref); w.verdicts[i] == undecided {
 				return k
 			}
@@ -45,8 +46,11 @@ func (w *Worker) steady(frames []packet.Frame, v *family, k int) int {
 		if to.epoch != w.epoch {
 			w.look(id)
 		}
-		restarted := w.timers[middle]
-		if p.TotalLen > to.hop.MTU || timer.Over(now) || timer != restarted && w.log != nil {
+		hop, restarted := &to.hop, w.timers[middle]
+		if ref.Reply() && hop.MTU != 0 {
+			hop = w.replyPath(e, m)
+		}
+		if p.TotalLen > hop.MTU || timer.Over(now) || timer != restarted && w.log != nil {
 			if w.verdicts[i] = w.steadyOther(f, p, ref); w.verdicts[i] == undecided {
 				return k
 			}
@@ -55,14 +59,18 @@ func (w *Worker) steady(frames []packet.Frame, v *family, k int) int {
 		if timer != restarted {
 			e.SetTimer(restarted)
 		}
-		w.stats.in(id, p.TotalLen)
 		if m.Flags()&conntrack.FlagNAT != 0 {
-			w.verdicts[i] = w.natTo(f, p, e, &to.hop)
+			w.verdicts[i] = w.steadyNAT(f, p, ref, hop)
 			continue
 		}
+		if m.Flags()&conntrack.FlagTUN != 0 {
+			w.verdicts[i] = w.steadyTUN(f, p, e, hop)
+			continue
+		}
+		w.stats.in(id, p.TotalLen)
 		b := f.Buf[f.Off:]
 		b = b[:plainTTL+4]
-		plainL2(f, p, &to.hop)
+		plainL2(f, p, hop)
 		word := binary.LittleEndian.Uint32(b[plainTTL:])
 		sum := ^word>>16 + 0xfffe // as packet.DecTTL
 		binary.LittleEndian.PutUint32(b[plainTTL:], (word-1)&0xffff|^(sum>>16+sum)<<16)
@@ -104,7 +112,7 @@ func (w *Worker) steadyOther(f *packet.Frame, p *packet.Parsed, ref conntrack.Re
 	}
 	e := w.table.Entry(ref)
 	m, id := e.Meta(), e.Dest()
-	if !m.Steady(state, 0) || e.Expired(w.now) || p.TTL <= 1 || p.Flags&packet.FlagOptions != 0 {
+	if !m.Steady(state) || e.Expired(w.now) || p.TTL <= 1 || p.Flags&packet.FlagOptions != 0 {
 		return undecided
 	}
 	d := w.dest(id)
@@ -125,27 +133,107 @@ func (w *Worker) steadyOther(f *packet.Frame, p *packet.Parsed, ref conntrack.Re
 	}
 	if ref.Reply() {
 		w.stats.out(id, p.TotalLen)
-		if plain(p, hop) && plainNAT(f, p, hop, newSide{ip4Src, e.VIP4(), e.VIPPort()}) {
-			return TxNATReply
-		}
 		return w.forwardReply(f, p, e, hop)
 	}
 	w.stats.in(id, p.TotalLen)
 	return w.onward(f, p, forwarding{e, d, hop, methodOf(m.Flags())})
 }
 
-// natTo is forwardNAT for a plain packet.
-func (w *Worker) natTo(f *packet.Frame, p *packet.Parsed, e *conntrack.Entry, hop *Hop) Verdict {
-	if plainNAT(f, p, hop, newSide{ip4Dst, e.DestAddr4(), e.DestPort()}) {
-		return TxNAT
+// nowhere is a hop that nothing fits.
+var nowhere Hop
+
+// replyPath is the next hop to the client as the session remembers it, nowhere if it is not for the short way.
+func (w *Worker) replyPath(e *conntrack.Entry, m conntrack.Meta) *Hop {
+	hop := &w.snap.Hops[w.knownHop(e)]
+	if hop.State != HopReady || hop.VLAN != 0 || m.Flags()&conntrack.FlagNoOutput != 0 || e.Control() != 0 {
+		return &nowhere
 	}
+	return hop
+}
+
+// steadyNAT forwards a plain packet of a NAT session, and counts it.
+func (w *Worker) steadyNAT(f *packet.Frame, p *packet.Parsed, ref conntrack.Ref, hop *Hop) Verdict {
+	e := w.table.Entry(ref)
+	b := f.Buf[f.Off:]
+	b = b[:plainL4+packet.UDPLen]
+	sum := b[plainL4+6:]
+	if p.Proto == packet.ProtoTCP {
+		sum = f.Buf[f.Off+plainL4+16:]
+	}
+	was := packet.Checksum(binary.LittleEndian.Uint16(sum))
+	if was == 0 && p.Proto == packet.ProtoUDP {
+		return w.steadyUnsummed(f, p, ref, hop)
+	}
+	plainL2(f, p, hop)
+	var d packet.Delta
+	v := TxNAT
+	if ref.Reply() {
+		v = TxNATReply
+		addr, port := e.VIP4(), e.VIPPort()
+		d = d.Change32(uint32(p.Addr[0]), addr)
+		binary.LittleEndian.PutUint32(b[packet.EthernetLen+ip4Src:], addr)
+		takeTTL(b, d)
+		d = d.Change16(uint16(p.L4), port)
+		binary.LittleEndian.PutUint16(b[plainL4:], port)
+		w.stats.out(e.Dest(), p.TotalLen)
+	} else {
+		addr, port := e.DestAddr4(), e.DestPort()
+		d = d.Change32(uint32(p.Addr[0]>>32), addr)
+		binary.LittleEndian.PutUint32(b[packet.EthernetLen+ip4Dst:], addr)
+		takeTTL(b, d)
+		d = d.Change16(uint16(p.L4>>16), port)
+		binary.LittleEndian.PutUint16(b[plainL4+2:], port)
+		w.stats.in(e.Dest(), p.TotalLen)
+	}
+	if was = was.Apply(d); was == 0 && p.Proto == packet.ProtoUDP {
+		was = 0xffff
+	}
+	binary.LittleEndian.PutUint16(sum, uint16(was))
+	return v
+}
+
+// steadyUnsummed is steadyNAT for UDP without a checksum, which leaves with one.
+func (w *Worker) steadyUnsummed(f *packet.Frame, p *packet.Parsed, ref conntrack.Ref, hop *Hop) Verdict {
+	e := w.table.Entry(ref)
+	if ref.Reply() {
+		w.stats.out(e.Dest(), p.TotalLen)
+		return w.forwardReply(f, p, e, hop)
+	}
+	w.stats.in(e.Dest(), p.TotalLen)
 	return w.forwardNAT(f, p, forwarding{conn: e, hop: hop})
 }
 
-// plain reports whether a packet is IPv4, has no tag and gets none: then its EtherType and its place in the frame
-// stay as they are.
-func plain(p *packet.Parsed, hop *Hop) bool {
-	return p.Flags&(packet.FlagV6|packet.FlagVLAN) == 0 && hop.VLAN == 0
+// steadyTUN forwards a plain packet to a tunnel, and counts it.
+func (w *Worker) steadyTUN(f *packet.Frame, p *packet.Parsed, e *conntrack.Entry, hop *Hop) Verdict {
+	id := e.Dest()
+	w.stats.in(id, p.TotalLen)
+	if d := &w.snap.Dests[id]; !w.plainTUN(f, p, d, hop) {
+		return w.onward(f, p, forwarding{e, d, hop, lvs.MethodTUN})
+	}
+	return TxTUN
+}
+
+// plainTUN is forwardTUN for a plain packet, IPIP to an IPv4 address and a path of which no MTU was learned; it reports
+// false, with the packet untouched, for another one.
+func (w *Worker) plainTUN(f *packet.Frame, p *packet.Parsed, d *Dest, hop *Hop) bool {
+	const over = packet.IPv4Len
+	if d.V6 || d.Tunnel.Type != lvs.TunnelIPIP || f.Off < over+packet.VLANLen ||
+		int(hop.MTU) < max(int(p.TotalLen), minMTU4)+over || d.Load.PathMTU(uint32(w.now)) != 0 {
+		return false
+	}
+	takeTTL(f.Buf[f.Off:], 0)
+	f.Off -= over
+	b := f.Buf[f.Off:]
+	b = b[:packet.EthernetLen+over+int(p.TotalLen)]
+	tos := p.TOS
+	if tos&3 == 3 {
+		tos &^= 1
+	}
+	w.outer4(b[packet.EthernetLen:], p, d, outerFields{packet.ProtoIPIP, tos})
+	plainL2(f, p, hop)
+	f.Len += over
+	binary.BigEndian.PutUint16(b[12:14], packet.EtherTypeIPv4)
+	return true
 }
 
 // Offsets in a plain frame.
@@ -168,39 +256,4 @@ func takeTTL(b []byte, d packet.Delta) {
 	word := binary.LittleEndian.Uint32(b[plainTTL:])
 	sum := packet.Checksum(word >> 16).Apply(d + 0xfffe)
 	binary.LittleEndian.PutUint32(b[plainTTL:], (word-1)&0xffff|uint32(sum)<<16)
-}
-
-// newSide is a new address and port for one side of a packet.
-type newSide struct {
-	field int    // ip4Src or ip4Dst
-	addr  uint32 // as a little-endian load, like port
-	port  uint16
-}
-
-// plainNAT is forwardNAT or forwardReply for a plain packet of TCP, or of UDP with a checksum; it reports false,
-// with the packet untouched, for another one.
-func plainNAT(f *packet.Frame, p *packet.Parsed, hop *Hop, to newSide) bool {
-	b := f.Buf[f.Off:]
-	addr, port, sum := packet.EthernetLen+to.field, plainL4, plainL4+16
-	if to.field == ip4Dst {
-		port += 2
-	}
-	if p.Proto == packet.ProtoUDP {
-		sum = plainL4 + 6
-	}
-	was := packet.Checksum(binary.LittleEndian.Uint16(b[sum : sum+2]))
-	if p.Proto == packet.ProtoUDP && was == 0 {
-		return false
-	}
-	d := packet.Delta(0).Change32(binary.LittleEndian.Uint32(b[addr:addr+4]), to.addr)
-	binary.LittleEndian.PutUint32(b[addr:addr+4], to.addr)
-	takeTTL(b, d)
-	d = d.Change16(binary.LittleEndian.Uint16(b[port:port+2]), to.port)
-	binary.LittleEndian.PutUint16(b[port:port+2], to.port)
-	if was = was.Apply(d); was == 0 && p.Proto == packet.ProtoUDP {
-		was = 0xffff
-	}
-	binary.LittleEndian.PutUint16(b[sum:sum+2], uint16(was))
-	plainL2(f, p, hop)
-	return true
 }

@@ -136,6 +136,7 @@ func (tw *twins) packet() (port uint8, b []byte) {
 	key := twinServices[svc].Key
 	s := seg{dst: key.AddrPort().String(), proto: key.Proto, df: tw.rng.IntN(3) == 0}
 	s.payload = []int{0, 10, 10, 300, 900}[tw.rng.IntN(5)]
+	s.tos = uint8(tw.rng.IntN(4))
 	s.src = fmt.Sprintf("192.0.2.1:%d", 1024+tw.rng.IntN(3))
 	if key.Addr.Is6() {
 		s.src = fmt.Sprintf("[2001:db8::1]:%d", 1024+tw.rng.IntN(3))
@@ -189,7 +190,8 @@ func (tw *twins) disturb() {
 			if n>>8%8 == 0 {
 				hop.State = HopUnresolved
 			}
-			hop.MTU = []uint16{1500, 1500, 1500, 700, 72, 1300}[n>>16%6]
+			hop.MTU = []uint16{1500, 1500, 1500, 700, 72, 1300, 60}[n>>16%7]
+			hop.VLAN = uint16(n >> 20 & n >> 21 & 1 * 9)
 			b.publish(b.services)
 		case 5:
 			s := *b.snapshots.Load()
