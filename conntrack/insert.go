@@ -28,7 +28,7 @@ func (r Result) String() string {
 // the caller then deletes it and inserts again.
 func (h *Handle) Insert(s *Spec, now Tick) (Ref, Result) {
 	p, l := h.part(s.V6)
-	p.help(&l.cache, splitsPerInsert)
+	p.help(&l.cache, s.Flags.keys()*splitsPerKey)
 	if !h.t.limit.lease(h) {
 		return h.full()
 	}
@@ -71,8 +71,9 @@ func (x *index) touch(hash uint64) uint64 {
 	return x.buckets[x.view().bucket(hash)].head.Load()
 }
 
-// splitsPerInsert finishes a doubling long before the next is due.
-const splitsPerInsert = 2
+// splitsPerKey finishes a doubling long before the next is due: that takes 2.6 keys for each bucket. More would only
+// make the slowest inserts slower, which are those that meet long chains in what they split.
+const splitsPerKey = 1
 
 func (h *Handle) full() (Ref, Result) {
 	h.own.full++

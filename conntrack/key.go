@@ -31,6 +31,14 @@ type Spec struct {
 // twoKeys reports whether a conn with these flags has a reply key.
 func (f Flags) twoKeys() bool { return f&(FlagNAT|FlagTemplate) == FlagNAT }
 
+// keys is how many keys a conn with these flags has.
+func (f Flags) keys() int {
+	if f.twoKeys() {
+		return 2
+	}
+	return 1
+}
+
 // replyKey is the key of the real server's packets.
 func (s *Spec) replyKey() Key {
 	if s.V6 {

@@ -46,24 +46,33 @@ func (p *overflow) put(c *cache, o uint64) {
 	c.n++
 }
 
-// fill gets half a cache of buckets from the pool.
+// fillSize is how many buckets a worker gets at once: each that was given back is a cache miss that has to wait for the
+// one before it. Sixteen took the insert that paid for them 2.5 us, one insert in four hundred.
+const fillSize = 4
+
+// fill gets some buckets from the pool.
 func (p *overflow) fill(c *cache) {
 	p.lock.lock()
-	for c.n < cacheSize/2 {
+	high := p.high.Load()
+	next := high
+	for c.n < fillSize {
 		o := p.free
 		if o != 0 {
 			head := &p.buckets[o].head
 			p.free = head.Load() >> 8
 			head.Store(0)
-		} else if o = p.high.Load(); o < uint64(len(p.buckets)) {
-			p.high.Store(o + 1)
+		} else if o = next; o < uint64(len(p.buckets)) {
+			next++
 		} else {
 			break
 		}
-		p.inUse.Add(1)
 		c.ids[c.n] = uint32(o)
 		c.n++
 	}
+	if next != high {
+		p.high.Store(next)
+	}
+	p.inUse.Add(int64(c.n))
 	p.lock.unlock()
 }
 
