@@ -291,7 +291,7 @@ func (w *Worker) flows(frames []packet.Frame, v *family) {
 	w.restartTimers()
 	serving := !w.snap.idle[index(v == &w.v6)]
 	for k := 0; k < len(parsed); k++ {
-		if serving {
+		if serving && refs[k] != 0 {
 			if k = w.steady(frames, v, k); k >= len(parsed) {
 				return
 			}
