@@ -21,9 +21,12 @@ func TestMain(m *testing.M) {
 }
 
 // ipvs is what stands for the kernel's IPVS: it takes what arrives for the services, and nobody's VIP.
-const ipvs = "[node]\ninterfaces = [\"eth0\", \"eth1\"]\nvip_mode = \"netlink\"\n" +
+const ipvs = "[node]\ninterfaces = [\"eth0\", \"eth1\"]\nvip_mode = \"netlink\"\n[restart]\nkeep = \"off\"\n" +
 	"[[service]]\nvip = \"198.18.0.100:80\"\nscheduler = \"rr\"\nmethod = \"dr\"\npersistence_timeout = \"50s\"\n" +
 	"[[service.real_server]]\naddress = \"10.18.1.11:80\"\n[[service.real_server]]\naddress = \"10.18.1.12:80\"\n"
+
+// connections is how many clients of the pair talk on one connection all the time.
+const connections = 20
 
 // byHand are services of the pair that are in no file.
 const byHand = `-A -t 198.18.0.100:7 -s wrr
@@ -114,6 +117,7 @@ func TestTheGuideWorksAsWritten(t *testing.T) {
 	}
 	s, blocks := newLive(t), guide(t)
 	var c *client
+	var long *longLived
 	out, ran := "", 0
 	for _, b := range blocks {
 		switch b.Kind {
@@ -123,6 +127,7 @@ func TestTheGuideWorksAsWritten(t *testing.T) {
 			if failed, _ := c.more(20); failed != nil {
 				t.Fatalf("the pair does not serve: %v", failed)
 			}
+			long = startLongLived(t, s.lab, "198.18.0.100:7", connections)
 		case "sh":
 			begin := time.Now()
 			var err error
@@ -135,6 +140,12 @@ func TestTheGuideWorksAsWritten(t *testing.T) {
 				time.Since(begin).Round(time.Millisecond), gap.Round(time.Millisecond), len(failed))
 			if len(failed) > 0 && !moves(b) {
 				t.Errorf("clients noticed the block of line %d: %v", b.Line, failed)
+			}
+			if strings.Contains(b.Text, "enable --now keepalived") {
+				long = nil // the way back ends open sessions, as the guide says
+			}
+			if lost := long.broken(t, 5*connections); lost != nil {
+				t.Fatalf("line %d: %d of %d long connections broke, the first by %v", b.Line, len(lost), connections, lost[0])
 			}
 		case "text":
 			if line, ok := Shows(out, b.Text); !ok {
