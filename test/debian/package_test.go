@@ -37,6 +37,7 @@ func TestInstallConfigureUpgradePurge(t *testing.T) {
 	m.reloads()
 	m.survivesAStandstill(l)
 	m.upgrades(l)
+	m.keepsARealServer()
 	m.purges()
 
 	after := m.files()
@@ -222,10 +223,23 @@ func (m *machine) upgrades(l *lab.Lab) {
 	serves(m.t, l)
 }
 
+// keepsARealServer has the unit put back what a restart of the network takes, with the little that the unit may do.
+func (m *machine) keepsARealServer() {
+	m.t.Helper()
+	m.sh("ulvs realserver setup --method dr --vip 192.0.2.77 --vip 2001:db8:77::77 --persist")
+	m.sh("systemctl is-enabled ulvs-realserver && systemctl is-active ulvs-realserver")
+	m.sh("ip addr flush dev lo; ip link set lo down; ip link set lo up; sysctl -qw net.ipv4.conf.all.arp_ignore=0")
+	await(m.t, "the VIPs to be back", 30*time.Second, func() bool {
+		_, err := m.try("ulvs realserver check")
+		return err == nil
+	})
+	m.sh("systemctl is-active ulvs-realserver")
+	wants(m.t, "journal", m.sh("journalctl -u ulvs-realserver --no-pager"), "put in place", "192.0.2.77/32 on lo")
+}
+
 // purges while it runs.
 func (m *machine) purges() {
 	m.t.Helper()
-	m.sh("ulvs realserver setup --method dr --vip 192.0.2.77")
 	m.sh("apt-get purge -y ulvs 2>&1")
 	if out, _ := m.try("pgrep -a ulvs"); out != "" {
 		m.t.Errorf("still running: %s", out)
