@@ -32,6 +32,7 @@ type Log struct {
 	sleeping atomic.Bool
 	dropped  atomic.Uint64
 	dirty    [DigestLeaves / 64]atomic.Uint64
+	taken    uint64 // the reader's: dropped at the last TakeDirty
 }
 
 // NewLog makes an empty log.
@@ -63,9 +64,9 @@ func (l *Log) Next() *Record { return l.ring.Claim() }
 
 // Drop counts a record that found no room.
 func (l *Log) Drop(k *Key) {
-	l.dropped.Add(1)
 	leaf := l.key.Leaf(k)
 	l.dirty[leaf/64].Or(1 << (leaf % 64))
+	l.dropped.Add(1) // last: TakeDirty looks only if it moved
 }
 
 // Flush shows the reader what was written since the last Flush; once per batch.
@@ -101,6 +102,11 @@ func (l *Log) Dropped() uint64 { return l.dropped.Load() }
 // TakeDirty adds the leaves of the digest that records were dropped of since the last call to a set; any is
 // false if there are none.
 func (l *Log) TakeDirty(leaves *LeafSet) (any bool) {
+	n := l.dropped.Load()
+	if n == l.taken {
+		return false
+	}
+	l.taken = n
 	for i := range l.dirty {
 		if l.dirty[i].Load() != 0 {
 			leaves[i] |= l.dirty[i].Swap(0)

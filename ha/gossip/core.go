@@ -107,11 +107,12 @@ type Core struct {
 	now     time.Duration
 	acts    []Action
 	lanes   []sendLane
-	peers   []*peer            // by id
-	met     map[NodeID]bool    // that ever were peers
-	origins [256]NodeID        // by term: who claimed it, or told of sessions of its own; several where more than one did
-	got     []conntrack.Record // of the datagram or message under way
-	standby []bool             // of each of them: the sender has it from another director
+	peers   []*peer                  // by id
+	met     map[NodeID]bool          // that ever were peers
+	origins [256]NodeID              // by term: who claimed it, or told of its own; several if more than one
+	refused map[uint64]time.Duration // ends of ours that a peer does not know, by key: since when
+	got     []conntrack.Record       // of the datagram or message under way
+	standby []bool                   // of each of them: the sender has it from another director
 	walk    walk
 
 	term      uint8 // of this director, 0: it claims nothing
@@ -136,7 +137,7 @@ func NewCore(o CoreOptions) *Core {
 	if o.Payload == 0 {
 		o.Payload = maxPayload
 	}
-	c := &Core{opt: o, lanes: make([]sendLane, o.Lanes), met: map[NodeID]bool{}}
+	c := &Core{opt: o, lanes: make([]sendLane, o.Lanes), met: map[NodeID]bool{}, refused: map[uint64]time.Duration{}}
 	for i := range c.lanes {
 		c.lanes[i].next, c.lanes[i].tail = 1, 1
 	}

@@ -81,6 +81,12 @@ func (w *walk) touch(leaf uint32) { w.touched.Add(leaf) }
 
 func (w *walk) calm(leaf uint32) bool { return !w.touched.Has(leaf) && !w.before.Has(leaf) }
 
+// calmSlot reports whether no leaf of a slot is changing.
+func (w *walk) calmSlot(slot int) bool {
+	at := slot * conntrack.SlotLeaves / 64
+	return w.touched[at]|w.touched[at+1]|w.before[at]|w.before[at+1] == 0
+}
+
 // walkOn goes on with the walk, or begins one, or sends what the last one found.
 func (c *Core) walkOn(millis int) {
 	w := &c.walk
@@ -173,7 +179,10 @@ func (c *Core) walked() {
 		w.slots[i] = w.digest.Slot(i)
 	}
 	for _, p := range c.peers {
-		p.differing, p.settled = 0, 0
+		if p.compared != 0 {
+			p.rounds++
+		}
+		p.open, p.differing, p.settled = p.settled, 0, 0
 	}
 	for part := range rootParts {
 		b := c.buffer()
@@ -307,6 +316,9 @@ func (c *Core) onRoot(p *peer, h *laneHead, body []byte) bool {
 		if binary.BigEndian.Uint64(body[8*i:]) != w.slots[slot] {
 			p.leavesDue[slot/64] |= 1 << (slot % 64)
 			same = false
+			if w.calmSlot(slot) {
+				p.settled++
+			}
 		}
 	}
 	p.compared, p.sessions = c.now, h.sessions
@@ -430,7 +442,28 @@ func (c *Core) onList(p *peer, h *laneHead, body []byte) bool {
 }
 
 // ended reports whether a record is of a session of this director's own, which ended here: the peer
-// did not hear of it, and will see that it is not in our list.
+// did not hear of it, and will see that it is not in our list. A peer that has it all the same after some rounds knows
+// of another director that claimed our term, on the other side of a split: then the session is that one's.
 func (c *Core) ended(r *conntrack.Record, standby bool) bool {
-	return standby && c.term != 0 && r.Version.Term() == c.term && c.complete() && !c.opt.Store.Known(&r.Key)
+	if !standby || c.term == 0 || r.Version.Term() != c.term || !c.complete() || c.opt.Store.Known(&r.Key) {
+		return false
+	}
+	key := c.opt.Digest.Hash(&r.Key)
+	first, again := c.refused[key]
+	switch {
+	case !again && len(c.refused) >= refusedMax:
+		clear(c.refused)
+		fallthrough
+	case !again:
+		c.refused[key] = c.now
+	case c.now-first > refuseFor:
+		delete(c.refused, key)
+		return false
+	}
+	return true
 }
+
+const (
+	refuseFor  = 12 * time.Second // two rounds of digests, and a while
+	refusedMax = 1 << 14
+)

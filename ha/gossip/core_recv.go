@@ -40,6 +40,8 @@ type peer struct {
 	offering  *conntrack.LeafSet // of them, those that the walk under way looks for
 	differing int                // leaves, in the last round
 	settled   int                // of them, that did not change meanwhile
+	open      int                // settled, in the round before
+	rounds    int                // compared from end to end since digests were last equal, or since it came
 	compared  time.Duration
 	matched   time.Duration // when the digests were last equal
 	hasMatch  bool
@@ -149,7 +151,7 @@ func (c *Core) begin(p *peer, l *recvLane, at uint64) {
 		return
 	}
 	if l.high-at > recvWindow { // digests will tell
-		p.hasMatch, p.compared = false, 0
+		p.doubt()
 		return
 	}
 	for seq := l.first; seq < l.next; seq++ {
@@ -290,7 +292,7 @@ func (c *Core) giveUp(p *peer, l *recvLane, tail uint64) {
 	if lost > 0 {
 		c.stats.Lost += lost
 		c.walk.urgent = true
-		p.hasMatch, p.compared = false, 0 // not ready until digests say so
+		p.doubt()
 		c.act(Action{Kind: ActionLost, Peer: p.id, Count: lost})
 	}
 }
@@ -369,6 +371,13 @@ func (c *Core) sendAck(p *peer, lane uint8, l *recvLane) {
 	h.put(b)
 	c.send(p.id, b)
 }
+
+// doubt forgets that digests were equal: something may be missing.
+func (p *peer) doubt() { p.hasMatch, p.compared, p.rounds = false, 0, 0 }
+
+// agrees reports whether digests were equal, or differed for a whole round in nothing but what was changing: of a
+// comparison under way nothing is known.
+func (p *peer) agrees() bool { return p.hasMatch || p.rounds > 0 && p.open == 0 && p.settled == 0 }
 
 // behind reports whether something of a peer's is known to be missing.
 func (p *peer) behind() bool {

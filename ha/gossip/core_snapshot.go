@@ -197,7 +197,7 @@ func (c *Core) View() (peers []PeerView, sessions int) {
 // without losing a session. Without peers there is nothing to wait for.
 func (c *Core) Ready() bool {
 	for _, p := range c.peers {
-		if p.want || p.behind() || c.now-p.heard > lagLimit+statusEvery || !p.hasMatch && (p.compared == 0 || p.settled > 0) {
+		if p.want || p.behind() || c.now-p.heard > lagLimit+statusEvery || !p.agrees() {
 			return false
 		}
 	}
