@@ -46,7 +46,7 @@ type PortInfo struct {
 //
 // All ports of a Set share the UMEM and so the mode: in ModeAuto one driver
 // without zero-copy makes all of them copy. A queue that is in use is waited
-// for about a second, then the error is EBUSY; EINVAL means that the interface
+// for about five seconds, then the error is EBUSY; EINVAL means that the interface
 // has no such queue.
 func Open(o Options) (*Set, error) {
 	if err := o.normalize(); err != nil {

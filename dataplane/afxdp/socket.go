@@ -11,8 +11,8 @@ import (
 
 const (
 	// bindTries and bindPause bound the wait for a queue that somebody still
-	// has: the kernel tears a closed socket down some milliseconds later.
-	bindTries = 100
+	// has: the kernel tears a closed socket down some milliseconds later, or, on a busy machine, seconds.
+	bindTries = 500
 	bindPause = 10 * time.Millisecond
 )
 
