@@ -250,6 +250,7 @@ func datagramFlow(ctx context.Context, conn net.Conn, f *flow) error {
 type count struct {
 	old, oldLost     int // their first answer came more than the margin before the fault
 	young, youngLost int // it came less than that before it
+	newLost          int // it came after it
 	why              []string
 }
 
@@ -265,8 +266,12 @@ func (x *traffic) judge(fault time.Time) (c count) {
 	x.mu.Unlock()
 	for _, f := range flows {
 		from, last, done, lost := f.state()
-		if from.IsZero() || !from.Before(fault) || done && lost == nil || done && last.Before(fault.Add(-flowPatience)) {
-			continue // not there yet, or ended in order
+		if lost != nil && !from.IsZero() && !from.Before(fault) {
+			c.newLost++ // in what the fault led to: it began when nobody served, or as one gave way
+			c.why = append(c.why, fmt.Sprintf("%s, begun %v after it: %v", f.kind, from.Sub(fault), lost))
+		}
+		if from.IsZero() || !from.Before(fault) || done && (lost == nil || f.gone.Before(fault)) {
+			continue // not there yet, or ended before
 		}
 		for ; !done && !last.After(settled); time.Sleep(time.Millisecond) { // at most flowPatience: then it is lost
 			_, last, done, _ = f.state()

@@ -1,6 +1,7 @@
 package failover
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"ulvs/control"
 	"ulvs/events"
 	"ulvs/internal/testutil"
 	"ulvs/test/lab"
@@ -77,10 +79,19 @@ var faults = []fault{
 	}},
 }
 
-// back waits until d1 serves again and each has all sessions.
+// back waits until d1 serves again, and both say so of the same term: two halves of a split first agree who does.
 func (s *site) back() {
-	s.d1.await("MASTER")
-	s.d2.await("BACKUP")
+	testutil.Await(s.t, "both to have d1 as the owner", func() bool {
+		a, b := s.d1.instance(), s.d2.instance()
+		return a.State == "MASTER" && b.State == "BACKUP" && a.Owner == "d1" && b.Owner == "d1" && a.Term == b.Term
+	})
+}
+
+func (p *peer) instance() (in control.VRRPInstance) {
+	if v, err := p.client.VRRP(context.Background()); err == nil && len(v.Instances) > 0 {
+		in = v.Instances[0]
+	}
+	return in
 }
 
 func (s *site) signal(sig syscall.Signal) {
@@ -153,6 +164,7 @@ func (o *outcomes) add(name string, gap time.Duration, c count) {
 	o.gaps[name] = append(o.gaps[name], gap)
 	n := o.sum[name]
 	n.old, n.oldLost, n.young, n.youngLost = n.old+c.old, n.oldLost+c.oldLost, n.young+c.young, n.youngLost+c.youngLost
+	n.newLost += c.newLost
 	o.sum[name] = n
 }
 
@@ -169,11 +181,11 @@ func (o *outcomes) quantile(name string, q float64) float64 {
 func (o *outcomes) text(theirs *outcomes) string {
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "fault\ttimes\tsessions\tlost\tyoung\tyoung lost\tgap p50 ms\tp99 ms\tkeepalived p50\tp99\tratio\t")
+	fmt.Fprintln(w, "fault\ttimes\tsessions\tlost\tyoung\tlost\tnew lost\tgap ms p50\tp99\tkeepalived p50\tp99\tratio\t")
 	for _, name := range o.names {
 		c := o.sum[name]
-		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%d\t%.1f\t%.1f\t", name, len(o.gaps[name]), c.old, c.oldLost, c.young,
-			c.youngLost, o.quantile(name, 0.5), o.quantile(name, 0.99))
+		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%.1f\t%.1f\t", name, len(o.gaps[name]), c.old, c.oldLost,
+			c.young, c.youngLost, c.newLost, o.quantile(name, 0.5), o.quantile(name, 0.99))
 		if len(theirs.gaps[name]) == 0 {
 			fmt.Fprintln(w, "-\t-\t-\t")
 			continue
