@@ -202,6 +202,11 @@ func (c *Client) post(ctx context.Context, path string, v any) error {
 func (c *Client) exchange(ctx context.Context, path string, v, out any) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
+	return c.converse(ctx, path, v, out)
+}
+
+// converse is exchange for what may take as long as ctx.
+func (c *Client) converse(ctx context.Context, path string, v, out any) error {
 	body, err := json.Marshal(v)
 	if err != nil {
 		return fmt.Errorf("ask %s: %w", c.path, err)

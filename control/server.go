@@ -74,6 +74,7 @@ func (s *Server) Handler() http.Handler {
 	}
 	s.routeIPVS(mux)
 	s.routeReload(mux)
+	s.routeUpgrade(mux)
 	s.routeDrain(mux)
 	s.routeEdit(mux)
 	s.routeEvents(mux)
@@ -169,7 +170,7 @@ func (s *Server) onlyMethod(method string) http.HandlerFunc {
 func (s *Server) unknownPath(w http.ResponseWriter, r *http.Request) {
 	s.refuse(w, http.StatusNotFound,
 		fmt.Errorf("nothing at %.100q; there is /v1/status, /v1/services, /v1/conns, /v1/ipvs/listing, "+
-			"/v1/ipvs/conns, /v1/ipvs/edit, /v1/settings, /v1/reload, /v1/running, /v1/saved, /v1/drain, "+
+			"/v1/ipvs/conns, /v1/ipvs/edit, /v1/settings, /v1/reload, /v1/upgrade, /v1/running, /v1/saved, /v1/drain, "+
 			"/v1/drains, /v1/enable, /v1/edit, /v1/events, /v1/vrrp, /v1/vrrp/release, /v1/sync, /v1/capture, "+
 			"/v1/trace and /metrics", r.URL.Path))
 }

@@ -25,7 +25,7 @@ func TestWrongRequestsAreRefusedWithWhatIsRight(t *testing.T) {
 	}{
 		{"unknown path", "GET", "/v1/sessions", 404,
 			`{"error":"nothing at \"/v1/sessions\"; there is /v1/status, /v1/services, /v1/conns, ` +
-				`/v1/ipvs/listing, /v1/ipvs/conns, /v1/ipvs/edit, /v1/settings, /v1/reload, /v1/running, /v1/saved, ` +
+				`/v1/ipvs/listing, /v1/ipvs/conns, /v1/ipvs/edit, /v1/settings, /v1/reload, /v1/upgrade, /v1/running, /v1/saved, ` +
 				`/v1/drain, /v1/drains, /v1/enable, /v1/edit, /v1/events, /v1/vrrp, /v1/vrrp/release, ` +
 				`/v1/sync, /v1/capture, /v1/trace and /metrics"}`},
 		{"a change", "POST", "/v1/status", 405, `{"error":"POST is not possible here; only GET is"}`},

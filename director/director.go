@@ -11,10 +11,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"runtime"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"ulvs/config"
@@ -47,6 +49,12 @@ type Options struct {
 	Keeper []string
 	// Confine takes privileges from the process that are needed no more once it forwards. Nil: they stay.
 	Confine func()
+	// Self is the command that runs this very director, for an upgrade. Empty: there is none.
+	Self []string
+	// Upgrades asks for an Upgrade with every value that it delivers. May be nil.
+	Upgrades <-chan struct{}
+	// Handover is the channel to the process that this one goes on for. Nil: it starts on its own.
+	Handover *os.File
 }
 
 // gcPercent trades memory for fewer collections, which steal time from workers. The
@@ -97,6 +105,15 @@ type director struct {
 	kernels     *kernelSync
 	takeover    *takeover // nil without [[vrrp]]
 
+	server    *control.Server
+	answered  chan struct{} // closed when who asked for the upgrade has its answer
+	successor *successor    // nil: this process started on its own
+	handovers chan *handing // new processes that are prepared
+	upgrading sync.Mutex    // one upgrade at a time
+	handing   atomic.Bool   // workers stand still for one
+	frozen    time.Duration // for so long
+	handed    bool          // another process goes on: nothing is undone
+
 	missing []string // interfaces that the journal said are gone; the loop's
 }
 
@@ -107,36 +124,44 @@ func Run(ctx context.Context, opt Options) (err error) {
 		opt: opt, log: opt.Log, started: time.Now(), journal: events.New(events.Options{}),
 		gathering: dataplane.NewReassembly(), notices: make(chan dataplane.Notice, noticeQueue),
 		failures: make(chan error, 64), changed: make(chan struct{}, 1), touched: make(chan struct{}, 1),
-		expire: make(chan struct{}, 1),
+		expire: make(chan struct{}, 1), handovers: make(chan *handing),
+		answered: make(chan struct{}),
 	}
 	stopLog := d.startJournalLog()
 	defer stopLog()
 	d.openSight()
 	defer d.closeNotifier()
+	if d.successor, err = openSuccessor(opt.Handover); err != nil {
+		return err
+	}
+	defer func() { d.successor.refuse(err) }()
 	defer func() { err = errors.Join(err, d.close()) }()
 	defer d.sight.close()
 	d.path = newPathDialer()
 	d.checks = newChecks(d.journal, d.log, health.SplitDialer{Path: d.path, Address: health.AddressDialer{}})
-	listener, err := control.Listen(opt.Config.Node.ControlSocket)
+	d.server = control.NewServer(d, d.log)
+	if d.successor != nil {
+		if err := d.open(); err != nil {
+			return err
+		}
+	}
+	listener, sight, err := d.openAddresses()
 	if err != nil {
 		return err
 	}
-	server := control.NewServer(d, d.log)
 	defer listener.Close() // only if open fails: server closes it
-	defer server.Close()
-	sight, err := d.prepareSight(opt.Config)
-	if err != nil {
-		return err
-	}
+	defer d.closeServer()
 	d.sight.notifier.Set(sight.targets) // of what happens while it starts, too
-	if err := d.open(); err != nil {
-		sight.cancel()
-		return err
+	if d.successor == nil {
+		if err := d.open(); err != nil {
+			sight.cancel()
+			return err
+		}
 	}
 	d.applySight(sight)
 	defer d.startChecks()()
 	go func() {
-		if err := server.Serve(listener); err != nil {
+		if err := d.server.Serve(listener); err != nil {
 			d.log.Error("control socket failed", "err", err)
 		}
 	}()
@@ -150,6 +175,23 @@ func Run(ctx context.Context, opt Options) (err error) {
 	return d.loop(ctx)
 }
 
+// openAddresses listens on what operators and their tools talk to. A process that goes on for another one does so when
+// that one has let go.
+func (d *director) openAddresses() (listener net.Listener, sight *sightChange, err error) {
+	err = d.successor.retried(func() (err error) {
+		listener, err = control.Listen(d.opt.Config.Node.ControlSocket)
+		return err
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	err = d.successor.retried(func() (err error) { sight, err = d.prepareSight(d.opt.Config); return err })
+	if err != nil {
+		return nil, nil, errors.Join(err, listener.Close())
+	}
+	return listener, sight, nil
+}
+
 // open starts everything, in the order in which each step needs the one before.
 func (d *director) open() error {
 	debug.SetGCPercent(gcPercent)
@@ -158,10 +200,7 @@ func (d *director) open() error {
 	if d.routes, err = route.Open(route.Options{Log: d.log}); err != nil {
 		return fmt.Errorf("watch routes: %w", err)
 	}
-	if d.steering, err = afxdp.LoadSteering(afxdp.SteeringOptions{ProbePorts: node.ProbePorts}); err != nil {
-		return err
-	}
-	if err := d.attachFirst(); err != nil {
+	if err := d.openSteering(); err != nil {
 		return err
 	}
 	queues, err := queueCount(node)
@@ -184,23 +223,26 @@ func (d *director) open() error {
 	if err := d.openTakeover(); err != nil {
 		return err
 	}
-	if err := d.addVIPs(); err != nil {
-		return err
-	}
 	if err := d.openSync(); err != nil {
 		return err
 	}
-	d.recoverSessions()
 	d.kernels.open()
 	d.makeWorkers(queues)
-	if err := d.startIO(); err != nil {
+	if err := d.inherit(); err != nil {
+		return err
+	}
+	d.recoverSessions()
+	if err := d.beginIO(); err != nil {
 		return err
 	}
 	if missing := missingPorts(node.Interfaces, d.network.ports); len(missing) > 0 {
 		return fmt.Errorf("interface %s is gone", missing[0])
 	}
 	d.served()
-	if err := d.startSync(); err != nil {
+	if err := d.succeed(); err != nil {
+		return err
+	}
+	if err := d.successor.retried(d.startSync); err != nil {
 		return err
 	}
 	if err := d.kernels.start(); err != nil {
@@ -208,6 +250,30 @@ func (d *director) open() error {
 	}
 	d.startTakeover()
 	return nil
+}
+
+// openSteering loads the program and attaches it; attaching it in place of another process's is left to adoptIO.
+func (d *director) openSteering() (err error) {
+	o := afxdp.SteeringOptions{ProbePorts: d.opt.Config.Node.ProbePorts}
+	if s := d.successor; s != nil {
+		d.steering, err = afxdp.AdoptSteering(s.hello.Steering, s.programs, o)
+		return err
+	}
+	if d.steering, err = afxdp.LoadSteering(o); err != nil {
+		return err
+	}
+	return d.attachFirst()
+}
+
+// beginIO begins to forward.
+func (d *director) beginIO() error {
+	if d.successor != nil {
+		return d.adoptIO()
+	}
+	if err := d.addVIPs(); err != nil {
+		return err
+	}
+	return d.startIO()
 }
 
 func (d *director) openNode() (err error) {
@@ -237,7 +303,7 @@ func (d *director) openNode() (err error) {
 // published follows a new snapshot: what is steered to us, and workers that sleep although
 // they may hold frames for it.
 func (d *director) published(steering bool) {
-	if steering && d.Node != nil {
+	if steering && d.Node != nil && (d.successor == nil || d.successor.rules) {
 		if err := d.steering.Set(d.rules()); err != nil {
 			d.log.Error("cannot change what is steered to us", "err", err)
 		}
@@ -275,6 +341,9 @@ func wakeUp(c chan struct{}) {
 
 // close undoes open, whatever of it was done.
 func (d *director) close() error {
+	if d.handed {
+		d.added = nil // the other process has them
+	}
 	errs := []error{d.takeover.close(), d.closeSync(), d.kernels.close(), d.stopIO(), d.removeVIPs()}
 	d.closeStack()
 	if d.steering != nil {
@@ -308,6 +377,14 @@ func (d *director) loop(ctx context.Context) error {
 			d.followServices()
 		case <-d.touched:
 			d.Flush()
+		case <-d.opt.Upgrades:
+			go d.upgradeBySignal()
+		case h := <-d.handovers:
+			err := d.handOver(h)
+			h.answer <- err
+			if err == nil {
+				return nil
+			}
 		case <-d.opt.Reloads:
 			d.reloadBySignal()
 		case n := <-d.notices:

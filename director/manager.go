@@ -16,6 +16,9 @@ func (d *director) tellManager() (stop func()) {
 	return func() {
 		close(ended)
 		<-done
+		if d.handed {
+			return // the service goes on
+		}
 		d.complainOf(m.Stopping())
 	}
 }

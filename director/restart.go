@@ -50,6 +50,7 @@ type memory struct {
 	old    []string // names of what earlier directors left
 	image  *conntrack.Image
 	shift  conntrack.Tick // from the image's clock to ours
+	handed bool           // another process has gone on with it
 	moved  bool           // the keeper has file, and nothing older
 	stop   chan struct{}  // ends the beats
 	done   chan struct{}
@@ -65,7 +66,7 @@ func (d *director) openTable(workers int) error {
 	m := &memory{log: d.log, conf: d.opt.Config.Restart, told: control.Restart{Keeper: string(config.KeepOff)}}
 	d.memory = m
 	m.openKeeper(&d.opt)
-	m.findImage(d.journal)
+	m.findImage(d.successor, d.journal)
 	d.setClock()
 	if m.keeper != nil {
 		o.Keep = m.newFile(d.clock())
@@ -145,7 +146,7 @@ func findKeeper(opt *Options, who config.Keep) (keeper, error) {
 }
 
 // findImage opens the newest table that an earlier director left. What cannot be read is dropped, and told.
-func (m *memory) findImage(journal *events.Journal) {
+func (m *memory) findImage(s *successor, journal *events.Journal) {
 	if m.keeper == nil {
 		return
 	}
@@ -153,8 +154,18 @@ func (m *memory) findImage(journal *events.Journal) {
 	if err != nil {
 		m.log.Warn("cannot ask the keeper what there is", "err", err)
 	}
+	if s != nil { // what the keeper has is the same, if it has it
+		m.findIn(map[string]*os.File{s.hello.Table: s.table}, journal)
+		return
+	}
+	m.findIn(files, journal)
+	for _, f := range files {
+		f.Close() // the image has its own mapping
+	}
+}
+
+func (m *memory) findIn(files map[string]*os.File, journal *events.Journal) {
 	for name, f := range files {
-		defer f.Close() // the image has its own mapping
 		if name != tableName && !strings.HasPrefix(name, tableName+".") {
 			continue
 		}
@@ -192,6 +203,20 @@ func (m *memory) close(im *conntrack.Image) {
 	if err := im.Close(); err != nil {
 		m.log.Warn("cannot let the last table's memory go", "err", err)
 	}
+}
+
+// reopen looks at the memory of the process before anew, which stands still now: more may be in it.
+func (m *memory) reopen(f *os.File) error {
+	if m.image == nil {
+		return errors.New("the sessions of the process before cannot be read")
+	}
+	im, err := conntrack.OpenImage(f)
+	if err != nil {
+		return err
+	}
+	m.close(m.image)
+	m.image = im
+	return f.Close()
 }
 
 // newFile makes the memory of this director's table, whose clock is at now.
@@ -310,7 +335,7 @@ func (m *memory) leave() error {
 		m.close(m.image)
 	}
 	m.dropFile()
-	if !m.moved {
+	if !m.moved || m.handed {
 		return m.keeper.Close()
 	}
 	var err error

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"ulvs/config"
@@ -42,6 +43,7 @@ type takeover struct {
 	done      chan struct{} // closed when the machine has ended
 	told      chan struct{} // closed when the last program that is told of a state has ended
 	started   bool
+	silent    atomic.Bool // it ends without a word: another process goes on
 	readers   sync.WaitGroup
 	sockets   map[socketKey]*vrrp.Socket
 	announcer map[string]*vrrp.Announcer
@@ -91,6 +93,9 @@ func (d *director) openTakeover() error {
 		return errors.Join(err, t.closeSockets())
 	}
 	d.takeover = t
+	if d.successor != nil {
+		return nil // VIPs on interfaces are ours
+	}
 	return d.dropStaleVIPs()
 }
 
@@ -101,11 +106,16 @@ func (d *director) startTakeover() {
 		return
 	}
 	t.started = true
-	go t.run(ha.New(t.machine()))
+	conf, going := t.machine(), false
+	if s := d.successor; s != nil {
+		conf.Terms, conf.Resume = s.terms(conf.Terms)
+		going = len(conf.Resume) > 0
+	}
+	go t.run(ha.New(conf))
 	go t.runNotifies()
 	t.startTracking()
 	t.startGateways()
-	if d.replication != nil { // until it has its peers' sessions
+	if d.replication != nil && !going { // until it has its peers' sessions
 		t.tell(ha.Event{Kind: ha.EventReady})
 	}
 	t.tell(ha.Event{Kind: ha.EventStart})
@@ -265,7 +275,9 @@ func (t *takeover) run(m *ha.Machine) {
 				t.step(m, ha.Event{Kind: ha.EventDataplane, Up: alive})
 			}
 		case <-t.stop:
-			t.step(m, ha.Event{Kind: ha.EventStop})
+			if !t.silent.Load() {
+				t.step(m, ha.Event{Kind: ha.EventStop})
+			}
 			return
 		}
 	}
@@ -446,7 +458,9 @@ func (t *takeover) close() error {
 		return nil
 	}
 	if t.started {
-		close(t.stop)
+		if !t.silent.Load() {
+			close(t.stop)
+		}
 		<-t.done
 		<-t.told
 	}

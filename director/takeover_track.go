@@ -45,6 +45,7 @@ func (h *hearts) look(now time.Time) (changed, alive bool) {
 		alive = alive && now.Sub(h.moved[i]) < heartbeatLimit
 		w.wake()
 	}
+	alive = alive || h.d.handing.Load()
 	changed = alive != h.alive
 	h.alive = alive
 	return changed, alive

@@ -44,14 +44,20 @@ func (w *worker) wake() {
 	}
 }
 
+// pause ends the thread and leaves the queue as it is, for startWorker or another process.
+func (w *worker) pause() {
+	if w.done == nil {
+		return
+	}
+	w.dp.Stop()
+	w.wake()
+	<-w.done
+	w.done = nil
+}
+
 // stop ends the thread, then the queue: frames must not be touched afterwards.
 func (w *worker) stop() error {
-	if w.done != nil {
-		w.dp.Stop()
-		w.wake()
-		<-w.done
-		w.done = nil
-	}
+	w.pause()
 	set := w.swap(nil)
 	if set == nil {
 		return nil

@@ -16,6 +16,8 @@ const (
 	Stopping            Kind = "stopping"
 	SessionsRecovered   Kind = "sessions_recovered"
 	MemoryDropped       Kind = "memory_dropped"
+	Upgraded            Kind = "upgraded"
+	UpgradeFailed       Kind = "upgrade_failed"
 	Restart             Kind = "restart"
 	ConfigReloaded      Kind = "config_reloaded"
 	ConfigRefused       Kind = "config_refused"
@@ -60,6 +62,8 @@ var Infos = []Info{
 	{Stopping, slog.LevelInfo, "the director was asked to stop"},
 	{SessionsRecovered, slog.LevelInfo, "sessions of the director before were found again; count: how many"},
 	{MemoryDropped, slog.LevelWarn, "what the director before left could not be read"},
+	{Upgraded, slog.LevelInfo, "this process went on in another one's place; from, to: versions"},
+	{UpgradeFailed, slog.LevelWarn, "an upgrade came to nothing; the old process goes on"},
 	{Restart, slog.LevelInfo, "the director was restarted with its sessions kept; count: sessions"},
 	{ConfigReloaded, slog.LevelInfo, "the file was read again; count: changes"},
 	{ConfigRefused, slog.LevelError, "the file has errors or cannot be applied; nothing was changed"},

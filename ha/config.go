@@ -82,6 +82,8 @@ type Config struct {
 	Gossip bool
 	// Terms are the highest ones that ActionTerm reported in earlier lives, by unit.
 	Terms map[string]uint32
+	// Resume names the units that this director was the owner of a moment ago, in another process: it goes on.
+	Resume map[string]bool
 	// Start is the time that the machine begins at.
 	Start Time
 }

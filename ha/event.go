@@ -119,6 +119,7 @@ type Reason string
 const (
 	ReasonStart        Reason = "started"
 	ReasonOwner        Reason = "owns the addresses (priority 255)"
+	ReasonResumed      Reason = "goes on where another process of this director ended"
 	ReasonMasterSilent Reason = "no advert within the master down time"
 	ReasonGaveUp       Reason = "the master gave up"
 	ReasonPreempt      Reason = "higher priority than the master"

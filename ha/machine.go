@@ -196,6 +196,10 @@ func (m *Machine) start(u *unit) {
 		in.preemptAt = m.now + in.PreemptDelay
 		owner = owner && in.priority() == PriorityOwner
 	}
+	if m.cfg.Resume[u.name] && u.gateway {
+		m.toMaster(u, ReasonResumed)
+		return
+	}
 	if owner && !u.quorum && u.gateway {
 		m.toMaster(u, ReasonOwner)
 		return

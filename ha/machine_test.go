@@ -391,3 +391,14 @@ func TestAForeignRouterWithOurIDIsNamed(t *testing.T) {
 	d.now += alarmPause
 	d.want(d.do(Event{Kind: EventAdvert, Advert: a, From: lvs2}), "alarm: "+string(AlarmVRIDUsed))
 }
+
+func TestAnOwnerThatGoesOnInAnotherProcessIsMasterAtOnce(t *testing.T) {
+	c := one(v3(100))
+	c.Terms, c.Resume = map[string]uint32{"VI_1": 7}, map[string]bool{"VI_1": true}
+	d := newDesk(t, c)
+	d.want(d.do(Event{Kind: EventStart}),
+		fmt.Sprintf(`send 100, MASTER (%s), claim 8 "lvs1", announce 1`, ReasonResumed))
+	c.Resume = map[string]bool{"VI_2": true}
+	d = newDesk(t, c)
+	d.want(d.do(Event{Kind: EventStart}), "BACKUP (started)")
+}

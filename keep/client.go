@@ -113,7 +113,7 @@ func (c *Client) ask(r request, files []*os.File) (out reply, got []*os.File, er
 	if err := c.conn.SetReadDeadline(time.Now().Add(patience)); err != nil {
 		return out, nil, err
 	}
-	b, got, err := receive(c.conn)
+	b, got, err := receive(c.conn, maxFiles)
 	if err != nil {
 		return out, got, err
 	}

@@ -165,7 +165,7 @@ func TestWhatIsNoRequestIsRefused(t *testing.T) {
 		_, _, err := bad.conn.WriteMsgUnix([]byte(raw), nil, nil)
 		must(t, err)
 		must(t, bad.conn.SetReadDeadline(time.Now().Add(30*time.Second)))
-		if b, _, err := receive(bad.conn); err == nil && !strings.Contains(string(b), "not a message") {
+		if b, _, err := receive(bad.conn, maxFiles); err == nil && !strings.Contains(string(b), "not a message") {
 			t.Errorf("%.20q was answered by %s", raw, b)
 		}
 	}

@@ -86,9 +86,10 @@ func send(c *net.UnixConn, message any, files []*os.File) error {
 	return err
 }
 
-// receive reads one message with descriptors, which are the caller's. An end of the connection is net.ErrClosed.
-func receive(c *net.UnixConn) ([]byte, []*os.File, error) {
-	b, oob := make([]byte, maxMessage), make([]byte, syscall.CmsgSpace(4*maxFiles))
+// receive reads one message with at most so many descriptors, which are the caller's. An end of the connection is
+// net.ErrClosed.
+func receive(c *net.UnixConn, most int) ([]byte, []*os.File, error) {
+	b, oob := make([]byte, maxMessage), make([]byte, syscall.CmsgSpace(4*most))
 	n, oobn, flags, _, err := c.ReadMsgUnix(b, oob)
 	if err != nil {
 		return nil, nil, err
@@ -99,7 +100,7 @@ func receive(c *net.UnixConn) ([]byte, []*os.File, error) {
 	case n == 0 && oobn == 0:
 		err = net.ErrClosed
 	case flags&(syscall.MSG_TRUNC|syscall.MSG_CTRUNC) != 0:
-		err = fmt.Errorf("a message of more than %d bytes or %d files", maxMessage, maxFiles)
+		err = fmt.Errorf("a message of more than %d bytes or %d files", maxMessage, most)
 	}
 	if err != nil {
 		closeAll(files)

@@ -92,7 +92,7 @@ func ours(c *net.UnixConn) bool {
 func (s *server) talk(c *net.UnixConn) {
 	defer s.leave(c)
 	for {
-		b, files, err := receive(c)
+		b, files, err := receive(c, maxFiles)
 		if err != nil {
 			return
 		}

@@ -99,6 +99,7 @@ func (a *app) commands() []*cobra.Command {
 		a.setCommand(),
 		a.settingsCommand(),
 		a.reloadCommand(),
+		a.upgradeCommand(),
 		a.saveCommand(),
 		a.configCommand(),
 		a.captureCommand(),

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"ulvs/config"
+	"ulvs/director"
 	"ulvs/internal/sdnotify"
 )
 
@@ -32,6 +33,9 @@ type runOptions struct {
 	Inherited  map[string][]*os.File
 	Keeper     []string
 	Confine    func()
+	Self       []string
+	Upgrades   <-chan struct{}
+	Handover   *os.File
 }
 
 func (a *app) runCommand() *cobra.Command {
@@ -71,9 +75,12 @@ func newLog(w io.Writer, level string, asJSON bool) (*slog.Logger, error) {
 }
 
 func (a *app) runFile(ctx context.Context, path string, log *slog.Logger, confined bool) error {
+	handover := inheritedHandover()
 	c, err := config.Load(path, machine(false))
 	if err != nil {
-		return configFailure(hintImport(path, err))
+		err = configFailure(hintImport(path, err))
+		director.RefuseHandover(handover, err)
+		return err
 	}
 	if path, err = filepath.Abs(path); err != nil {
 		return fmt.Errorf("find the configuration again: %w", err)
@@ -90,13 +97,16 @@ func (a *app) runFile(ctx context.Context, path string, log *slog.Logger, confin
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGUSR2)
 	defer signal.Stop(signals)
-	reloads := make(chan struct{}, 1)
-	go runSignals(ctx, signals, signalActions{cancel: cancel, exit: os.Exit, log: log, reloads: reloads})
+	reloads, upgrades := make(chan struct{}, 1), make(chan struct{}, 1)
+	go runSignals(ctx, signals, signalActions{
+		cancel: cancel, exit: os.Exit, log: log, reloads: reloads, upgrades: upgrades,
+	})
 	opt := runOptions{
 		Config: c, ConfigPath: path, Log: log, Version: version(), Load: loader(path, c), Reloads: reloads,
 		Manager: manager, Inherited: kept, Keeper: []string{"/proc/self/exe", keepName},
+		Self: ownCommand(log), Upgrades: upgrades, Handover: handover,
 	}
 	if confined {
 		opt.Confine = confinement(path, log)
@@ -123,6 +133,8 @@ type signalActions struct {
 	exit    func(code int)
 	log     *slog.Logger
 	reloads chan<- struct{}
+	// upgrades asks for one, as nginx's operators know it.
+	upgrades chan<- struct{}
 }
 
 // runSignals ends the director on the first signal and the process on the
@@ -138,7 +150,9 @@ func runSignals(ctx context.Context, signals <-chan os.Signal, act signalActions
 		}
 		switch {
 		case s == syscall.SIGHUP:
-			act.reload()
+			ask(act.reloads)
+		case s == syscall.SIGUSR2:
+			ask(act.upgrades)
 		case asked:
 			act.log.Warn("ending at once", "signal", s.String())
 			act.exit(exitFailed)
@@ -151,10 +165,10 @@ func runSignals(ctx context.Context, signals <-chan os.Signal, act signalActions
 	}
 }
 
-// reload asks for one. One that is asked for but not begun yet is as good.
-func (a signalActions) reload() {
+// ask asks for something. What was asked for but not begun yet is as good.
+func ask(c chan<- struct{}) {
 	select {
-	case a.reloads <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }

@@ -94,11 +94,11 @@ func openAsavieSocket(ifc Interface, o *Options, frames int) (*xdp.Socket, error
 
 // probe binds the queue with a small socket and lets it go.
 func probe(ifc Interface, queue int) error {
-	mem, err := mapUMEM(minRing, DefaultFrameSize, false, nil)
+	mem, file, err := mapUMEM(minRing, DefaultFrameSize, false, nil)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = unix.Munmap(mem) }()
+	defer func() { _ = errors.Join(unix.Munmap(mem), file.Close()) }()
 	sock, err := openSocket(mem, DefaultFrameSize, minRing)
 	if err != nil {
 		return err

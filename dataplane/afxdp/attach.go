@@ -63,7 +63,7 @@ func (s *Steering) Attach(i Interface, mode AttachMode) (*Attachment, error) {
 	if s.attached[i.Index] != nil {
 		return nil, fmt.Errorf("attach to %s: %w: this ulvs itself", i.Name, ErrInterfaceBusy)
 	}
-	objs, err := s.program()
+	objs, err := s.program(nil)
 	if err != nil {
 		return nil, fmt.Errorf("attach to %s: %w", i.Name, err)
 	}

@@ -3,6 +3,7 @@ package afxdp
 import (
 	"errors"
 	"fmt"
+	"os"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -20,7 +21,8 @@ type Set struct {
 	waiter
 	opts    Options
 	umem    *umem
-	mem     []byte // the mapping; nil in tests on heap memory
+	mem     []byte   // the mapping; nil in tests on heap memory
+	file    *os.File // whose it is
 	ports   []port
 	sockets []*socket
 	info    []PortInfo
@@ -52,12 +54,12 @@ func Open(o Options) (*Set, error) {
 	if err := o.normalize(); err != nil {
 		return nil, fmt.Errorf("open AF_XDP: %w", err)
 	}
-	mem, err := mapUMEM(o.Frames, o.FrameSize, o.HugePages, o.Log)
+	mem, file, err := mapUMEM(o.Frames, o.FrameSize, o.HugePages, o.Log)
 	if err != nil {
 		return nil, fmt.Errorf("open AF_XDP: %w", err)
 	}
 	s := newSet(o, mem)
-	s.mem = mem
+	s.mem, s.file = mem, file
 	if err := s.open(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open AF_XDP queue %d: %w", o.Queue, err), s.unmap())
 	}
@@ -191,8 +193,8 @@ func (s *Set) unmap() error {
 	defer s.mu.Unlock()
 	errs := []error{s.closeSockets(), s.closeWake()}
 	if s.mem != nil {
-		errs = append(errs, unix.Munmap(s.mem))
-		s.mem = nil
+		errs = append(errs, unix.Munmap(s.mem), s.file.Close())
+		s.mem, s.file = nil, nil
 	}
 	return errors.Join(errs...)
 }

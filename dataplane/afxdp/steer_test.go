@@ -234,7 +234,7 @@ func loadForTest(t testing.TB) (*Steering, *Attachment) {
 	st, err := LoadSteering(SteeringOptions{MaxServices: 64, MaxQueues: 4, ProbePorts: [2]uint16{61440, 61450}})
 	need(t, "afxdp", err)
 	t.Cleanup(func() { st.Close() })
-	objs, err := st.program()
+	objs, err := st.program(nil)
 	if err != nil {
 		t.Fatalf("%+v", err)
 	}

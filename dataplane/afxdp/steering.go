@@ -3,6 +3,7 @@ package afxdp
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 
 	"github.com/cilium/ebpf"
@@ -81,16 +82,16 @@ func (s *Steering) spec() (*ebpf.CollectionSpec, error) {
 	return spec, nil
 }
 
-// program loads an instance for one interface: own sockets and counters, shared rules.
-func (s *Steering) program() (*steerObjects, error) {
+// program loads an instance for one interface: own sockets and counters, or those in own, and shared rules.
+func (s *Steering) program(own map[string]*ebpf.Map) (*steerObjects, error) {
 	spec, err := s.spec()
 	if err != nil {
 		return nil, err
 	}
 	var objs steerObjects
-	err = spec.LoadAndAssign(&objs, &ebpf.CollectionOptions{
-		MapReplacements: map[string]*ebpf.Map{steerMapAddrs: s.addrs, steerMapRules: s.rules},
-	})
+	replace := map[string]*ebpf.Map{steerMapAddrs: s.addrs, steerMapRules: s.rules}
+	maps.Copy(replace, own)
+	err = spec.LoadAndAssign(&objs, &ebpf.CollectionOptions{MapReplacements: replace})
 	if err != nil {
 		return nil, fmt.Errorf("load the steering program: %w", err)
 	}
@@ -161,5 +162,5 @@ func (s *Steering) Close() error {
 	for _, a := range open {
 		errs = append(errs, a.Close())
 	}
-	return errors.Join(append(errs, s.addrs.Close(), s.rules.Close())...)
+	return errors.Join(append(errs, s.addrs.Close(), s.rules.Close())...) // nil ones, too
 }

@@ -1,8 +1,10 @@
 package afxdp
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 
 	"golang.org/x/sys/unix"
 )
@@ -45,21 +47,42 @@ func newUMEM(mem []byte, chunkSize int) *umem {
 
 // mapUMEM maps memory for frames chunks of size bytes, on huge pages if wanted
 // and there are any.
-func mapUMEM(frames, size int, huge bool, log *slog.Logger) ([]byte, error) {
-	const prot, flags = unix.PROT_READ | unix.PROT_WRITE, unix.MAP_PRIVATE | unix.MAP_ANONYMOUS | unix.MAP_POPULATE
+//
+// The memory is a file's, without a name, so that another process can go on with it.
+func mapUMEM(frames, size int, huge bool, log *slog.Logger) ([]byte, *os.File, error) {
 	n := frames * size
 	if huge && n%(2<<20) == 0 {
-		mem, err := unix.Mmap(-1, 0, n, prot, flags|unix.MAP_HUGETLB)
+		mem, f, err := mapFile(n, unix.MFD_HUGETLB)
 		if err == nil {
-			return mem, nil
+			return mem, f, nil
 		}
 		log.Info("no huge pages for the UMEM, using small ones", "bytes", n, "err", err)
 	}
-	mem, err := unix.Mmap(-1, 0, n, prot, flags)
+	mem, f, err := mapFile(n, 0)
 	if err != nil {
-		return nil, fmt.Errorf("map a UMEM of %d bytes: %w", n, err)
+		return nil, nil, fmt.Errorf("map a UMEM of %d bytes: %w", n, err)
 	}
-	return mem, nil
+	return mem, f, nil
+}
+
+func mapFile(n, flags int) ([]byte, *os.File, error) {
+	fd, err := unix.MemfdCreate("ulvs-umem", unix.MFD_CLOEXEC|flags)
+	if err != nil {
+		return nil, nil, err
+	}
+	f := os.NewFile(uintptr(fd), "ulvs-umem")
+	if err := unix.Ftruncate(fd, int64(n)); err != nil {
+		return nil, nil, errors.Join(err, f.Close())
+	}
+	mem, err := mapShared(f, n)
+	if err != nil {
+		return nil, nil, errors.Join(err, f.Close())
+	}
+	return mem, f, nil
+}
+
+func mapShared(f *os.File, n int) ([]byte, error) {
+	return unix.Mmap(int(f.Fd()), 0, n, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_POPULATE)
 }
 
 // chunk returns the bytes of chunk i.

@@ -442,6 +442,11 @@ func (n *Node) Close() error {
 	default:
 	}
 	_ = n.ml.Leave(leaveWait) // who does not hear of it notices
+	return n.Abandon()
+}
+
+// Abandon ends the node without a word, for another process that goes on under its name and address.
+func (n *Node) Abandon() error {
 	close(n.stop)
 	<-n.done
 	err := n.ml.Shutdown() // and the transport with it

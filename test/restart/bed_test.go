@@ -1,13 +1,11 @@
 package restart
 
 import (
-	"bytes"
 	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -35,36 +33,23 @@ type bed struct {
 	file   string // the configuration
 	client *control.Client
 	cmd    *exec.Cmd
-	log    *safeBuffer
+	log    *os.File // processes inherit it: nobody waits for the last of them
 	ended  chan error
-}
 
-type safeBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-// Write implements io.Writer.
-func (s *safeBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *safeBuffer) text() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
+	successor int // process that went on after an upgrade; 0: none
 }
 
 func newBed(t *testing.T, prefix string) *bed {
 	t.Helper()
 	l := labtest.Up(t, lab.Options{Prefix: prefix, Queues: 2})
 	labtest.Serve(t, l)
-	b := &bed{t: t, lab: l, file: filepath.Join(t.TempDir(), "ulvs.toml"), log: &safeBuffer{},
-		client: control.NewClient(l.ControlSocket("d1"))}
+	b := &bed{t: t, lab: l, file: filepath.Join(t.TempDir(), "ulvs.toml"), client: control.NewClient(l.ControlSocket("d1"))}
 	b.configure("[restart]\nkeep = \"keeper\"")
 	t.Cleanup(b.clean)
+	var err error
+	if b.log, err = os.Create(filepath.Join(t.TempDir(), "log")); err != nil {
+		t.Fatal(err)
+	}
 	return b
 }
 
@@ -98,7 +83,7 @@ func (b *bed) await(what string, done func() bool) {
 		select {
 		case err := <-b.ended:
 			b.ended <- err
-			b.t.Fatalf("ulvs ended: %v\n%s", err, b.log.text())
+			b.t.Fatalf("ulvs ended: %v", err)
 		default:
 		}
 		return done()
@@ -115,6 +100,25 @@ func (b *bed) end(sig syscall.Signal) {
 	case <-time.After(30 * time.Second):
 		b.t.Fatalf("ulvs did not end within 30 s of %v", sig)
 	}
+}
+
+// succeeded awaits that another process is the director, and that the one before has ended in order.
+func (b *bed) succeeded(pid int) {
+	b.t.Helper()
+	select {
+	case err := <-b.ended:
+		if err != nil {
+			b.t.Fatalf("the process before: %v", err)
+		}
+	case <-time.After(30 * time.Second):
+		b.t.Fatal("the process before does not end")
+	}
+	b.successor = pid
+	b.ended = make(chan error, 1) // of a process that is not our child: it is never told
+	b.await("the new process to answer", func() bool {
+		st, err := b.client.Status(context.Background())
+		return err == nil && st.PID == pid
+	})
 }
 
 func (b *bed) status() control.Status {
@@ -136,10 +140,15 @@ func (b *bed) clean() {
 	if b.cmd != nil {
 		_ = b.cmd.Process.Kill()
 	}
+	if b.successor != 0 {
+		_ = syscall.Kill(b.successor, syscall.SIGKILL)
+	}
 	if c, err := keep.Dial(b.keeper()); err == nil {
 		_ = c.Leave(0)
 	}
 	if b.t.Failed() {
-		b.t.Logf("log of the director:\n%s", b.log.text())
+		text, _ := os.ReadFile(b.log.Name())
+		b.t.Logf("log of the director:\n%s", text)
 	}
+	b.log.Close()
 }
