@@ -154,7 +154,8 @@ func (s *successor) fits(ports []port, workers int) error {
 		}
 	}
 	for _, p := range ports {
-		if !slices.ContainsFunc(s.hello.Steering.Ports, func(h afxdp.HandedPort) bool { return h.Interface.Index == p.index }) {
+		on := func(h afxdp.HandedPort) bool { return h.Interface.Index == p.index }
+		if !slices.ContainsFunc(s.hello.Steering.Ports, on) {
 			return fmt.Errorf("no program came for %s: restart instead", p.name)
 		}
 	}

@@ -38,7 +38,8 @@ func (a *app) upgradeCommand() *cobra.Command {
 	return cmd
 }
 
-// inheritedHandover is the channel to the process that this one goes on for; nil: it was started by a person, or systemd.
+// inheritedHandover is the channel to the process that this one goes on for; nil: it was started by a person or
+// systemd.
 func inheritedHandover() *os.File {
 	fd, err := strconv.Atoi(os.Getenv(director.HandoverEnv))
 	_ = os.Unsetenv(director.HandoverEnv)

@@ -11,7 +11,9 @@ func TestChunksAreTakenOverWhereTheyWere(t *testing.T) {
 	u := newUMEM(make([]byte, chunks*2048), 2048)
 	owners := make([]byte, chunks)
 	for i := range owners {
-		owners[i] = byte([]chunkOwner{ownerFree, ownerLent, rxOwner(0), txOwner(0), rxOwner(1), txOwner(1), rxOwner(2), 255}[i%8])
+		owners[i] = byte([]chunkOwner{
+			ownerFree, ownerLent, rxOwner(0), txOwner(0), rxOwner(1), txOwner(1), rxOwner(2), 255,
+		}[i%8])
 	}
 	u.adopt(owners, 2)
 	if len(u.free) != chunks/2 { // free, lent, and what belongs to ports that are not there

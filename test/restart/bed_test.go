@@ -56,7 +56,8 @@ func newBed(t *testing.T, prefix string) *bed {
 // configure writes the file, with that [restart].
 func (b *bed) configure(restart string) {
 	b.t.Helper()
-	text := b.lab.Config(lab.ConfigOptions{Methods: []lvs.Method{lvs.MethodDR, lvs.MethodNAT}, Family: 4, Scheduler: "rr"})
+	methods := []lvs.Method{lvs.MethodDR, lvs.MethodNAT}
+	text := b.lab.Config(lab.ConfigOptions{Methods: methods, Family: 4, Scheduler: "rr"})
 	text = strings.Replace(text, lab.KeepsNothing, restart, 1)
 	if err := os.WriteFile(b.file, []byte(text), 0o600); err != nil {
 		b.t.Fatal(err)
