@@ -43,7 +43,8 @@ func newBed(t *testing.T, prefix string) *bed {
 	t.Helper()
 	l := labtest.Up(t, lab.Options{Prefix: prefix, Queues: 2})
 	labtest.Serve(t, l)
-	b := &bed{t: t, lab: l, file: filepath.Join(t.TempDir(), "ulvs.toml"), client: control.NewClient(l.ControlSocket("d1"))}
+	b := &bed{t: t, lab: l, file: filepath.Join(t.TempDir(), "ulvs.toml")}
+	b.client = control.NewClient(l.ControlSocket("d1"))
 	b.configure("[restart]\nkeep = \"keeper\"")
 	t.Cleanup(b.clean)
 	var err error
@@ -106,13 +107,15 @@ func (b *bed) end(sig syscall.Signal) {
 // succeeded awaits that another process is the director, and that the one before has ended in order.
 func (b *bed) succeeded(pid int) {
 	b.t.Helper()
-	select {
-	case err := <-b.ended:
-		if err != nil {
-			b.t.Fatalf("the process before: %v", err)
+	if b.successor == 0 { // the process before is our child
+		select {
+		case err := <-b.ended:
+			if err != nil {
+				b.t.Fatalf("the process before: %v", err)
+			}
+		case <-time.After(30 * time.Second):
+			b.t.Fatal("the process before does not end")
 		}
-	case <-time.After(30 * time.Second):
-		b.t.Fatal("the process before does not end")
 	}
 	b.successor = pid
 	b.ended = make(chan error, 1) // of a process that is not our child: it is never told
