@@ -107,6 +107,10 @@ func (d *director) adoptIO() (err error) {
 	}
 	d.network = newKernelNetwork(ports, state)
 	d.SetNetwork(d.network, true, true)
+	for _, key := range s.estate.Hops {
+		d.addHop(key)
+	}
+	d.refresh()
 	attached, err := d.steering.TakeOver()
 	if err != nil {
 		return err

@@ -4,14 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 
 	"ulvs/conntrack"
 	"ulvs/control"
+	"ulvs/dataplane"
 	"ulvs/dataplane/afxdp"
 	"ulvs/events"
 	"ulvs/ha"
@@ -50,6 +53,8 @@ type estate struct {
 	Sets    []afxdp.Handed    `json:"sets"`    // by worker
 	Masters map[string]uint32 `json:"masters"` // units of [[vrrp]] that are MASTER here, and their terms
 	VIPs    []handedVIP       `json:"vips"`    // on interfaces, by us
+	// Hops are known before the first frame: what waited in the rings is more than workers hold back for new ones.
+	Hops []dataplane.HopKey `json:"hops"`
 }
 
 type handedVIP struct {
@@ -207,7 +212,7 @@ func (d *director) giveEstate(h *handing) error {
 		}
 		e.Sets, files = append(e.Sets, handed), append(files, more...)
 	}
-	e.Masters = d.takeover.masters()
+	e.Masters, e.Hops = d.takeover.masters(), slices.Collect(maps.Keys(d.hopKeys()))
 	for _, a := range d.added {
 		e.VIPs = append(e.VIPs, handedVIP{a.link.Attrs().Name, a.vip})
 	}
