@@ -98,11 +98,50 @@ func (d *director) attachTo(ports []port) error {
 		if slices.ContainsFunc(d.attach, func(a *afxdp.Attachment) bool { return a.Interface.Index == p.index }) {
 			continue
 		}
-		a, err := d.steering.Attach(afxdp.Interface{Name: p.name, Index: p.index}, attachMode(d.opt.Config.Node.XDPMode))
+		a, err := d.attachOne(afxdp.Interface{Name: p.name, Index: p.index}, d.opt.Config.Node.XDPMode)
 		if err != nil {
 			return err
 		}
 		d.attach = append(d.attach, a)
+	}
+	return nil
+}
+
+// attachOne attaches to an interface such that it sends on every queue that it receives on: in the driver, or else
+// where the skb is made. virtio_net's spare pairs take AF_XDP's frames and never send them (xsk_generic_xmit).
+func (d *director) attachOne(i afxdp.Interface, mode config.XDPMode) (*afxdp.Attachment, error) {
+	a, err := d.steering.Attach(i, attachMode(mode))
+	if err != nil {
+		return nil, err
+	}
+	cause := moreReceiving(i.Name)
+	if cause == nil {
+		return a, nil
+	}
+	if a.Mode == afxdp.AttachNative && mode != config.XDPZeroCopy {
+		if err := a.Close(); err != nil {
+			return nil, fmt.Errorf("leave %s: %w", i.Name, err)
+		}
+		d.log.Warn("XDP in the driver is not used: generic XDP is slower", "err", cause)
+		if a, err = d.steering.Attach(i, afxdp.AttachGeneric); err != nil {
+			return nil, err
+		}
+		if cause = moreReceiving(i.Name); cause == nil {
+			return a, nil
+		}
+	}
+	return nil, errors.Join(cause, a.Close())
+}
+
+// moreReceiving returns an error if the interface receives on more queues than it sends on.
+func moreReceiving(name string) error {
+	in, err := tuning.Queues(name)
+	if err != nil {
+		return err
+	}
+	if out := tuning.SendQueues(name); out != 0 && out < in {
+		return fmt.Errorf("%s receives on %d queues and sends on %d, and a worker needs both: ethtool -L %s combined %d",
+			name, in, out, name, in)
 	}
 	return nil
 }

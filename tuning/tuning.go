@@ -13,6 +13,7 @@ package tuning
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 
 	"github.com/safchain/ethtool"
 	"golang.org/x/sys/unix"
@@ -63,4 +64,12 @@ func Queues(name string) (int, error) {
 		return 1, nil
 	}
 	return 0, fmt.Errorf("read queues of %s: %w", name, err)
+}
+
+// SendQueues returns how many queues the interface sends on, as the kernel has it. It can be less than it receives on:
+// the spare pairs that virtio_net opens for XDP send for XDP only, and what an AF_XDP socket gives them stays there.
+// It is 0 where /sys is not this namespace's.
+func SendQueues(name string) int {
+	queues, _ := filepath.Glob(filepath.Join("/sys/class/net", name, "queues", "tx-*"))
+	return len(queues)
 }
