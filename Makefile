@@ -8,8 +8,7 @@ BENCH   ?= .
 export CGO_ENABLED = 0
 
 .PHONY: conformance all build demo test check race fuzz unit lab bench bench-save generate install clean help
-.PHONY: screenshots differential sim versus bench-compare
-.PHONY: screenshots differential sim deb image-test sbom vulncheck man
+.PHONY: screenshots differential sim versus bench-compare deb image-test sbom vulncheck man qemu-test
 
 all: build
 
@@ -91,6 +90,9 @@ man: build ## write the manual pages into bin/man
 
 screenshots: ## the pictures of the dashboard in docs (needs Chromium)
 	ULVS_SCREENSHOTS=$(CURDIR)/docs/pictures $(GO) test -count=1 -run TestScreenshots ./dashboard
+
+qemu-test: ## real queues and interrupts in QEMU guests; root, ten minutes
+	@test/qemu.sh
 
 clean: ## remove what was built
 	rm -rf bin
