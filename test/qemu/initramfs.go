@@ -25,7 +25,7 @@ var guestTools = []string{"ip", "ethtool", "ipvsadm"}
 // initramfs makes what a guest lives in: busybox, a few tools, modules, programs by their paths in the guest.
 func (a *Assets) initramfs(dir string, programs map[string]string) (string, error) {
 	root := filepath.Join(dir, "root")
-	for _, d := range []string{"bin", "sbin", "dev", "proc", "sys", "run", "tmp", "etc", "modules", "usr/bin", "usr/sbin"} {
+	for _, d := range []string{"bin", "sbin", "dev", "proc", "sys", "run", "tmp", "etc", "modules"} {
 		if err := os.MkdirAll(filepath.Join(root, d), 0o755); err != nil {
 			return "", fmt.Errorf("make the guest's folders: %w", err)
 		}
@@ -73,7 +73,8 @@ func (a *Assets) copyModules(root string) error {
 		return err
 	}
 	for i, f := range files {
-		if err := copyFile(f, filepath.Join(root, "modules", fmt.Sprintf("%03d-%s", i, filepath.Base(f))), 0o644); err != nil {
+		to := filepath.Join(root, "modules", fmt.Sprintf("%03d-%s", i, filepath.Base(f)))
+		if err := copyFile(f, to, 0o644); err != nil {
 			return err
 		}
 	}
