@@ -60,7 +60,7 @@ func DriverOf(name string) *Driver {
 
 // HasZeroCopy reports whether a kernel's driver should have zero-copy.
 func (d *Driver) HasZeroCopy(kernel string) bool {
-	return d.ZeroCopy != "" && atLeast(kernel, d.ZeroCopy)
+	return d.ZeroCopy != "" && AtLeast(kernel, d.ZeroCopy)
 }
 
 // Expect says in words how frames will get to the data plane.
@@ -78,8 +78,8 @@ func (d *Driver) Expect(kernel string) string {
 	return "copies"
 }
 
-// atLeast compares releases by their first two numbers: "6.1.0-21-amd64" and "5.10".
-func atLeast(kernel, want string) bool {
+// AtLeast compares releases by their first two numbers: "6.1.0-21-amd64" and "5.10".
+func AtLeast(kernel, want string) bool {
 	a, b := release(kernel), release(want)
 	return a[0] > b[0] || a[0] == b[0] && a[1] >= b[1]
 }

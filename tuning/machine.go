@@ -73,7 +73,8 @@ type NIC struct {
 	TX []Queue `json:"tx_queues"`
 	// What ethtool tells; zero if the driver does not say.
 	Settings NICSettings       `json:"settings"`
-	Drops    map[string]uint64 `json:"drops"` // counters of the kernel that are not zero
+	Drops    map[string]uint64 `json:"drops"`  // counters of the kernel that are not zero
+	Frames   uint64            `json:"frames"` // received since the driver was loaded
 }
 
 // IRQ is an interrupt of a NIC.
@@ -164,4 +165,29 @@ func (n *NIC) QueueIRQs(queue int) (list []IRQ) {
 		}
 	}
 	return list
+}
+
+// NodeOf returns the NUMA node of a CPU that is online.
+func (m *Machine) NodeOf(cpu int) (node int, known bool) {
+	c := m.cpu(cpu)
+	if c == nil {
+		return 0, false
+	}
+	return c.Node, true
+}
+
+// Siblings returns the threads of a CPU's core, itself included.
+func (m *Machine) Siblings(cpu int) []int {
+	if c := m.cpu(cpu); c != nil {
+		return c.Siblings
+	}
+	return []int{cpu}
+}
+
+// Where returns the CPUs that an interrupt fires on, as far as the kernel says, as a list.
+func (i *IRQ) Where() string {
+	if len(i.Effective) > 0 {
+		return formatCPUList(i.Effective)
+	}
+	return formatCPUList(i.CPUs)
 }

@@ -72,7 +72,7 @@ func TestReleasesAreComparedByNumber(t *testing.T) {
 		{"", "5.10", false},
 		{"x", "0.0", true},
 	} {
-		if got := atLeast(c.kernel, c.want); got != c.is {
+		if got := AtLeast(c.kernel, c.want); got != c.is {
 			t.Errorf("%s at least %s: %v", c.kernel, c.want, got)
 		}
 	}

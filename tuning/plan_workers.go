@@ -8,15 +8,17 @@ const spareFrom = 4
 
 // WorkerCPUs returns the cores for n workers of ports, best first, at most as many as there are.
 func WorkerCPUs(m *Machine, ports []*NIC, n int) []int {
-	cores := workerCores(m, homeNode(m, ports))
+	node := homeNode(m, ports)
+	cores := workerCores(m, node)
 	cpus := make([]int, 0, n)
 	for _, cpu := range cores[:min(n, len(cores))] {
 		cpus = append(cpus, cpu.ID)
 	}
-	if len(cpus) < n { // threads of the same cores, then cores of other nodes
+	for _, home := range []bool{true, false} { // other threads of the node's cores, then other nodes
 		for i := range m.CPUs {
-			if id := m.CPUs[i].ID; len(cpus) < n && !slices.Contains(cpus, id) {
-				cpus = append(cpus, id)
+			c := &m.CPUs[i]
+			if len(cpus) < n && (c.Node == node || node < 0) == home && !slices.Contains(cpus, c.ID) {
+				cpus = append(cpus, c.ID)
 			}
 		}
 	}

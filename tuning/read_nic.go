@@ -46,7 +46,8 @@ func (r *reader) readNIC(name string, lines []interruptLine) NIC {
 		Name: name, MTU: r.number(folder+"/mtu", 0), MAC: r.text(folder + "/address"),
 		Up: r.text(folder+"/operstate") == "up", Node: -1,
 		Master: r.linkName(folder + "/master"), Parent: r.vlanParent(name),
-		VLANs: []string{}, Members: []string{}, RX: []Queue{}, TX: []Queue{}, IRQs: []IRQ{}, Drops: r.drops(folder),
+		Frames: uint64(max(r.number(folder+"/statistics/rx_packets", 0), 0)),
+		VLANs:  []string{}, Members: []string{}, RX: []Queue{}, TX: []Queue{}, IRQs: []IRQ{}, Drops: r.drops(folder),
 	}
 	if mode := r.text(folder + "/bonding/mode"); mode != "" {
 		n.Mode = strings.Fields(mode)[0]

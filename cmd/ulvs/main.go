@@ -84,6 +84,7 @@ func (a *app) commands() []*cobra.Command {
 		a.checkCommand(),
 		a.importCommand(),
 		a.tuneCommand(),
+		a.doctorCommand(),
 		a.statusCommand(),
 		a.servicesCommand(),
 		a.healthCommand(),

@@ -17,6 +17,9 @@ const (
 	gossip  = "github.com/hashicorp/memberlist"
 	gvisor  = "gvisor.dev/gvisor"
 	ethtool = "github.com/safchain/ethtool"
+	mpacket = "github.com/mdlayher/packet"
+
+	gopacket = "github.com/google/gopacket"
 )
 
 // Rule is a package, or a folder of packages, and what it may import besides the
@@ -64,6 +67,8 @@ var Table = []Rule{
 	{"tuning", []string{ethtool, sys}, "reads and changes the machine; knows no service"},
 	{"control", []string{"lvs", "conntrack", "config", "events"},
 		"the API and its client; the director is behind an interface"},
+	{"doctor", []string{"config", "control", "ha", "health", "lvs", "tuning", gopacket, mpacket, netlink, sys},
+		"asks everybody, changes nothing"},
 	{"director", []string{"packet", "lvs", "sched", "conntrack", "dataplane", "dataplane/afxdp", "route", "config",
 		"health", "userstack", "ha", "ha/vrrp", "ha/gossip", "ha/kernelsync", "tuning", "control", "capture", "events",
 		"notify", "metrics", "dashboard", "keep",
@@ -71,7 +76,7 @@ var Table = []Rule{
 		"the only assembler: everything but memqueue"},
 	{"control/top", []string{"control", "events", sys}, "a screen; what it asks is behind an interface"},
 	{"control/ipvsadm", []string{"lvs", "control"}, "ipvsadm's words; the director is behind an interface"},
-	{"cmd/ulvs", []string{"director", "control", "control/ipvsadm", "control/top", "config",
+	{"cmd/ulvs", []string{"director", "doctor", "control", "control/ipvsadm", "control/top", "config",
 		"config/keepalived", "capture", "tuning", "events", "internal/sdnotify", "keep", "realserver", "sandbox", "test/lab",
 		"bench/measure", "bench/picks", "bench/pipeline", "bench/table", "bench/wire", "bench/load", "bench/tcp",
 		"bench/frames", "bench/gaps", "bench/takeover", "bench/standby", cobra},
