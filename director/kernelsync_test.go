@@ -31,7 +31,7 @@ type kernelBed struct {
 	logs   []*conntrack.Log
 }
 
-func newKernelBed(t *testing.T, services ...lvs.Service) *kernelBed {
+func newKernelBed(t testing.TB, services ...lvs.Service) *kernelBed {
 	t.Helper()
 	table, err := conntrack.New(conntrack.Options{Bits: 8, Heap: true, Workers: 2})
 	if err != nil {

@@ -117,6 +117,7 @@ func Decode(b []byte) (m Message, err error) {
 }
 
 func decodeV0(b []byte, count int) (list []Conn, err error) {
+	list = make([]Conn, 0, min(count, len(b)/recordLenV0))
 	for range count {
 		if len(b) < recordLenV0 {
 			return nil, malformed("connection %d is cut", len(list))
@@ -136,6 +137,7 @@ func decodeV0(b []byte, count int) (list []Conn, err error) {
 }
 
 func decodeV1(b []byte, count int) (list []Conn, err error) {
+	list = make([]Conn, 0, min(count, len(b)/recordLenV1))
 	for range count {
 		if len(b) < 4 {
 			return nil, malformed("connection %d is cut", len(list))
