@@ -34,42 +34,68 @@ func mapTimeouts(m *mapper, _ *table, s *stmt, _ *rule) {
 	}
 }
 
-// mapSyncDaemon maps the interface of lvs_sync_daemon, and of lvs_sync_daemon_interface in an instance.
-func mapSyncDaemon(m *mapper, _ *table, s *stmt, _ *rule) {
+// mapSyncDaemon maps lvs_sync_daemon INTERFACE [inst] NAME and what follows, and lvs_sync_daemon_interface of an
+// instance: ulvs speaks the same protocol, and its role follows the instance as keepalived's daemons do.
+func mapSyncDaemon(m *mapper, parent *table, s *stmt, _ *rule) {
 	if len(s.words) < 2 {
 		m.wrong(m.doc, s, "an interface")
 		return
 	}
 	const key = "interface"
-	if tables := m.doc.tables("sync"); len(tables) > 0 {
+	if tables := m.doc.tables("ipvs_sync"); len(tables) > 0 {
 		if tables[0].get(key).value == quote(s.arg(1)) {
 			return
 		}
 		s.used[1] = false // one more interface: not mapped
 		return
 	}
-	t := m.open(m.doc, s, "sync", false)
-	t.add(&entry{key: key, value: quote(s.arg(1)), at: s.at(), word: s.name()})
-	m.syncInstance(s)
+	t := m.open(m.doc, s, "ipvs_sync", false)
+	m.plain(t, s, key, quote(s.arg(1)))
+	m.syncOptions(t, s, m.syncInstance(t, parent, s))
 	m.tell(Finding{Pos: s.at(), Kind: Note, Word: s.name(),
-		Text: "sessions are sent sealed: [sync] needs a key_file, and the peers' addresses"})
+		Text: "this is for kernels; when all directors run ulvs, [sync] is sealed and repairs what is lost"})
 }
 
-// syncInstance passes [inst] NAME: sessions follow every VIP, whichever instance holds it.
-func (m *mapper) syncInstance(s *stmt) {
-	i := 2
-	if i+1 < len(s.words) && s.words[i].text == "inst" {
+// syncWords are keepalived's words after the instance, and our keys.
+var syncWords = map[string]string{"id": "sync_id", "maxlen": "max_len", "port": "port", "ttl": "ttl", "group": "group"}
+
+// syncInstance finds whose state the role follows: [inst] NAME, or the instance that the word stands in. It returns
+// where the other words begin.
+func (m *mapper) syncInstance(t, parent *table, s *stmt) int {
+	i, name := 2, ""
+	switch {
+	case len(s.words) > i+1 && s.words[i].text == "inst":
 		s.arg(i)
 		i++
-	} else if i < len(s.words) {
-		switch s.words[i].text {
-		case "id", "maxlen", "port", "ttl", "group":
-			return
+		fallthrough
+	case len(s.words) > i && syncWords[s.words[i].text] == "":
+		name = quote(s.arg(i))
+		i++
+	case parent != nil && parent.name == "vrrp":
+		if e := parent.get("name"); e != nil {
+			name = e.value
 		}
 	}
-	if name := s.arg(i); name != "" {
-		m.tell(Finding{Pos: s.words[i].at, Kind: Note, Word: s.name(),
-			Text: "sessions of all services are sent, not only while " + name + " is master"})
+	if name != "" {
+		m.plain(t, s, "role", quote("vrrp"))
+		m.plain(t, s, "vrrp", name)
+	}
+	return i
+}
+
+func (m *mapper) syncOptions(t *table, s *stmt, from int) {
+	for i := from; i+1 < len(s.words); i += 2 {
+		word := s.words[i].text
+		key := syncWords[word]
+		if key == "" {
+			continue
+		}
+		s.arg(i)
+		value := leadingNumber(s.arg(i + 1))
+		if word == "group" {
+			value = quote(s.words[i+1].text)
+		}
+		m.plain(t, s, key, value)
 	}
 }
 

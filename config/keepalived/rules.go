@@ -18,7 +18,7 @@ const (
 // topRules are the words outside blocks.
 func topRules() []rule {
 	return []rule{
-		{"global_defs", "[node], [timeouts], [sync]", mapGlobal, ""},
+		{"global_defs", "[node], [timeouts], [ipvs_sync]", mapGlobal, ""},
 		{"virtual_server", "[[service]]", mapService, ""},
 		{"virtual_server_group", "[[service]], one each", mapNothing, "each service of a group is written out"},
 		{"vrrp_instance", "[[vrrp]]", mapInstance, ""},
@@ -51,7 +51,7 @@ func topRules() []rule {
 func globalRules() []rule {
 	list := []rule{
 		{"router_id", "node.name", mapNode, ""},
-		{"lvs_sync_daemon", "sync.interface", mapSyncDaemon, ""},
+		{"lvs_sync_daemon", "[ipvs_sync]", mapSyncDaemon, ""},
 		{"lvs_timeouts", "timeouts.tcp, tcpfin, udp", mapTimeouts, ""},
 		{"lvs_flush", "", ignore, "holds always: ulvs starts with the services of its file and no others"},
 		{"lvs_flush_on_stop", "", ignore, "holds always: the services of ulvs end with it"},

@@ -31,7 +31,7 @@ func instanceRules() []rule {
 		{"higher_prio_send_advert", "higher_prio_send_advert", boolean, ""},
 		{"check_unicast_src", "", ignore, "holds always: adverts are taken from unicast_peer only"},
 		{"down_timer_adverts", "down_timer_adverts", number, ""},
-		{"lvs_sync_daemon_interface", "sync.interface", mapSyncDaemon, "an old word"},
+		{"lvs_sync_daemon_interface", "[ipvs_sync]", mapSyncDaemon, "an old word"},
 		{"mcast_src_ip", "mcast_src_ip", text, ""},
 		{"mcast_dst_ip", "", nil, fixedVRRP},
 		{"mcast_group4", "", nil, fixedVRRP},
