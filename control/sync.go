@@ -78,6 +78,9 @@ type SyncPeer struct {
 	Repaired       uint64  `json:"repaired_datagrams"` // that it missed and got again
 	Received       uint64  `json:"received_records"`
 	Rate           float64 `json:"received_records_per_second"` // over the last seconds
+	Version        string  `json:"version"`                     // of its ulvs; empty: not told yet
+	// Notes say what differs between it and this director, in words.
+	Notes []string `json:"notes"`
 }
 
 var errNoSync = errors.New("this director runs without [sync] and [ipvs_sync]: nobody else has its sessions")
@@ -95,6 +98,9 @@ func (s *Server) routeSync(mux *http.ServeMux) {
 			return
 		}
 		v.Peers, v.Missing, v.IPVS = notNil(v.Peers), notNil(v.Missing), notNil(v.IPVS)
+		for i := range v.Peers {
+			v.Peers[i].Notes = notNil(v.Peers[i].Notes)
+		}
 		s.answer(w, http.StatusOK, v)
 	})
 	mux.HandleFunc("/v1/sync", s.onlyMethod(http.MethodGet))

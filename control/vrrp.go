@@ -48,6 +48,10 @@ type VRRPInstance struct {
 	Gateway           string   `json:"gateway,omitempty"`  // answers, silent; empty: none is asked
 	Members           int      `json:"directors"`          // that gossip sees, this one included
 	Directors         int      `json:"directors_expected"` // of the configuration
+	// Masters is how many directors hold the VIPs as far as this one hears, itself included; Alarm says in words that
+	// none or two do for longer than a takeover takes.
+	Masters int    `json:"masters"`
+	Alarm   string `json:"alarm,omitempty"`
 }
 
 // ReleaseRequest is the body of POST /v1/vrrp/release.

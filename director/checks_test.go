@@ -214,7 +214,7 @@ func TestHASuspendStopsChecksWhileTheVIPIsElsewhere(t *testing.T) {
 	w := newWard(t, checked(t, "via", "ha_suspend = true\nvia"))
 	const victim = "10.0.0.1:80"
 	suspended := func() bool { return w.checks.engine.Status()[0].Suspended }
-	w.SetUnits([][]netip.Addr{{netip.MustParseAddr("192.0.2.10")}})
+	w.SetUnits([][]netip.Addr{{netip.MustParseAddr("192.0.2.10")}}, nil)
 	testutil.Await(t, "the end of checks", suspended)
 	w.SetHold(0, HoldAnswers)
 	before := w.servers.hits(victim)

@@ -103,7 +103,7 @@ type director struct {
 
 	replication *replication // nil without [sync]
 	kernels     *kernelSync
-	takeover    *takeover // nil without [[vrrp]]
+	takeover    atomic.Pointer[takeover] // none without [[vrrp]]
 
 	server    *control.Server
 	answered  chan struct{} // closed when who asked for the upgrade has its answer
@@ -248,7 +248,7 @@ func (d *director) open() error {
 	if err := d.kernels.start(); err != nil {
 		return err
 	}
-	d.startTakeover()
+	d.startTakeover(true)
 	return nil
 }
 
@@ -344,7 +344,7 @@ func (d *director) close() error {
 	if d.handed {
 		d.added = nil // the other process has them
 	}
-	errs := []error{d.takeover.close(), d.closeSync(), d.kernels.close(), d.stopIO(), d.removeVIPs()}
+	errs := []error{d.takeover.Load().close(), d.closeSync(), d.kernels.close(), d.stopIO(), d.removeVIPs()}
 	d.closeStack()
 	if d.steering != nil {
 		errs = append(errs, d.steering.Close())
@@ -405,7 +405,7 @@ func (d *director) loop(ctx context.Context) error {
 func (d *director) kernelChanged(c route.Change) {
 	state := d.routes.State()
 	if c.Links {
-		d.takeover.links(state)
+		d.takeover.Load().links(state)
 	}
 	if c.Links && d.portsMoved(state) {
 		d.restartIO()

@@ -23,7 +23,7 @@ import (
 // kernelSync shares sessions with kernels that run IPVS: [ipvs_sync], and ipvsadm --start-daemon.
 type kernelSync struct {
 	d       *director
-	conf    *config.IPVSSync
+	conf    atomic.Pointer[config.IPVSSync]
 	workers int
 	wake    chan struct{}
 
@@ -59,7 +59,9 @@ type kernelBackup struct {
 var _ Daemons = (*kernelSync)(nil)
 
 func newKernelSync(d *director, workers int) *kernelSync {
-	return &kernelSync{d: d, conf: &d.opt.Config.IPVSSync, workers: workers, wake: make(chan struct{}, 1)}
+	k := &kernelSync{d: d, workers: workers, wake: make(chan struct{}, 1)}
+	k.conf.Store(&d.opt.Config.IPVSSync)
+	return k
 }
 
 // open makes the replica, the table's last but for peers'.
@@ -72,19 +74,9 @@ func (k *kernelSync) open() {
 
 // start starts the daemons of the configuration.
 func (k *kernelSync) start() error {
-	if !k.conf.On() {
-		return nil
-	}
-	roles := map[config.IPVSRole][]config.IPVSRole{
-		config.IPVSMaster: {config.IPVSMaster}, config.IPVSBackup: {config.IPVSBackup},
-		config.IPVSBoth: {config.IPVSMaster, config.IPVSBackup}, config.IPVSFollow: {config.IPVSBackup},
-	}[k.conf.Role]
-	for _, role := range roles {
-		if err := k.d.Edit(&lvs.Edit{Op: lvs.EditStartSync, Sync: k.conf.Daemon(role)}); err != nil {
-			return fmt.Errorf("ipvs_sync: %s on %s: %w", role, k.conf.Interface, err)
-		}
-	}
-	return nil
+	k.role.Lock()
+	defer k.role.Unlock()
+	return k.startRoles()
 }
 
 // close ends the daemons.
@@ -134,13 +126,13 @@ func (k *kernelSync) startMaster(d lvs.SyncDaemon, link kernelsync.Link) error {
 	if err != nil {
 		return err
 	}
-	version := k.conf.Version
-	if !k.conf.On() {
-		version = 1
+	conf, version := k.conf.Load(), 1
+	if conf.On() {
+		version = conf.Version
 	}
 	k.master.Store(&kernelMaster{daemon: d, since: time.Now(), Master: kernelsync.StartMaster(kernelsync.MasterOptions{
-		SyncID: uint8(d.SyncID), Version: uint8(version), MaxLen: d.MaxLen, Retries: k.conf.Retries,
-		TemplatesOnly: k.conf.Persist, Table: replicaTable{k.replica, k.d.clock}, Mu: &k.table,
+		SyncID: uint8(d.SyncID), Version: uint8(version), MaxLen: d.MaxLen, Retries: conf.Retries,
+		TemplatesOnly: conf.Persist, Table: replicaTable{k.replica, k.d.clock}, Mu: &k.table,
 	}, socket)})
 	return nil
 }
@@ -210,7 +202,10 @@ func (k *kernelSync) told(records []conntrack.Record) {
 
 // follow has the role follow an instance, as keepalived's lvs_sync_daemon does. It does not wait.
 func (k *kernelSync) follow(instance string, master bool) {
-	if k == nil || k.conf.Role != config.IPVSFollow || k.conf.VRRP != instance {
+	if k == nil {
+		return
+	}
+	if conf := k.conf.Load(); conf.Role != config.IPVSFollow || conf.VRRP != instance {
 		return
 	}
 	k.leading.Store(master)
@@ -221,15 +216,16 @@ func (k *kernelSync) follow(instance string, master bool) {
 func (k *kernelSync) settle() {
 	k.role.Lock()
 	defer k.role.Unlock()
-	if k.closing.Load() {
+	conf := k.conf.Load()
+	if k.closing.Load() || conf.Role != config.IPVSFollow {
 		return
 	}
 	to, from := config.IPVSBackup, config.IPVSMaster
 	if k.leading.Load() {
 		to, from = from, to
 	}
-	stop := k.d.Edit(&lvs.Edit{Op: lvs.EditStopSync, Sync: k.conf.Daemon(from)})
-	start := k.d.Edit(&lvs.Edit{Op: lvs.EditStartSync, Sync: k.conf.Daemon(to)})
+	stop := k.d.Edit(&lvs.Edit{Op: lvs.EditStopSync, Sync: conf.Daemon(from)})
+	start := k.d.Edit(&lvs.Edit{Op: lvs.EditStartSync, Sync: conf.Daemon(to)})
 	if start != nil && !errors.Is(start, syscall.EEXIST) {
 		k.d.log.Error("the sync daemon of the new role does not start", "role", to, "err", start, "stopped", stop)
 	}

@@ -30,12 +30,13 @@ func (o *ownership) of(vip netip.Addr) Hold {
 	return o.units[o.owner[vip]]
 }
 
-// SetUnits tells which VIPs move together between directors, each list a unit's, and holds none of them. Not called,
-// the node holds every VIP that it has.
-func (n *Node) SetUnits(units [][]netip.Addr) {
+// SetUnits tells which VIPs move together between directors, each list a unit's, and what is done for each; where that
+// is left out, nothing. Without units, as when it was never called, the node holds every VIP that it has.
+func (n *Node) SetUnits(units [][]netip.Addr, holds []Hold) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.own = ownership{units: make([]Hold, len(units)), owner: map[netip.Addr]int{}}
+	copy(n.own.units, holds)
 	for i, vips := range units {
 		for _, vip := range vips {
 			n.own.owner[vip] = i

@@ -136,7 +136,7 @@ func TestWhichProbesHaveAPath(t *testing.T) {
 		}
 	}
 	want("alone", map[*health.Target]bool{&dr: true, &nat: true, &tun: true, &otherPort: false, &here: false})
-	b.SetUnits([][]netip.Addr{{vip}})
+	b.SetUnits([][]netip.Addr{{vip}}, nil)
 	want("as BACKUP", map[*health.Target]bool{&dr: true, &nat: false, &tun: true, &otherPort: false, &here: false})
 	b.SetHold(0, HoldAnswers)
 	want("as MASTER", map[*health.Target]bool{&nat: true})

@@ -174,7 +174,7 @@ func (d *director) reload() (control.Reloaded, error) {
 	if err != nil {
 		return control.Reloaded{}, err
 	}
-	out.NeedsRestart = nodeChanges(d.opt.Config.Node, c.Node)
+	out.NeedsRestart = append(nodeChanges(d.opt.Config.Node, c.Node), d.syncRefused(&c.Sync)...)
 	return out, nil
 }
 
@@ -184,12 +184,21 @@ func (d *director) loadAll(c *config.Config) (control.Reloaded, error) {
 	if err != nil {
 		return control.Reloaded{}, err
 	}
-	out, err := d.Load(c)
+	takeover, err := d.prepareTakeover(c)
 	if err != nil {
 		change.cancel()
 		return control.Reloaded{}, err
 	}
+	out, err := d.Load(c)
+	if err != nil {
+		change.cancel()
+		takeover.cancel()
+		return control.Reloaded{}, err
+	}
 	d.applySight(change)
+	out.Changes = append(out.Changes, d.replication.reload(&c.Sync)...)
+	out.Changes = append(out.Changes, takeover.apply()...)
+	out.Changes = append(out.Changes, d.kernels.reload(&c.IPVSSync)...)
 	return out, nil
 }
 
@@ -206,15 +215,18 @@ func (d *director) reloadBySignal() {
 }
 
 // nodeChanges names what of [node] differs: it is read at the start only.
-func nodeChanges(runs, file config.Node) []string {
+func nodeChanges(runs, file config.Node) []string { return keyChanges("node", runs, file) }
+
+// keyChanges names the keys of a section that differ.
+func keyChanges(section string, runs, file any) []string {
 	words := []string{}
 	a, b := reflect.ValueOf(runs), reflect.ValueOf(file)
 	for i := range a.NumField() {
-		if reflect.DeepEqual(a.Field(i).Interface(), b.Field(i).Interface()) {
+		key := a.Type().Field(i).Tag.Get("json")
+		if key == "" || reflect.DeepEqual(a.Field(i).Interface(), b.Field(i).Interface()) {
 			continue
 		}
-		key := a.Type().Field(i).Tag.Get("json")
-		words = append(words, fmt.Sprintf("node.%s: %v -> %v", key, a.Field(i).Interface(), b.Field(i).Interface()))
+		words = append(words, fmt.Sprintf("%s.%s: %v -> %v", section, key, a.Field(i).Interface(), b.Field(i).Interface()))
 	}
 	return words
 }

@@ -85,7 +85,7 @@ func (d *director) inherit() (err error) {
 	if s.files, err = s.ch.Hear(sayFrozen, prepareLimit, &s.estate); err != nil {
 		return fmt.Errorf("take over from another process: %w", err)
 	}
-	if t := d.takeover; t != nil {
+	if t := d.takeover.Load(); t != nil {
 		for u := range t.units {
 			if _, master := s.estate.Masters[t.units[u].Name]; master {
 				d.SetHold(u, HoldAnswers)

@@ -28,7 +28,10 @@ type replication struct {
 	stop    chan struct{}
 	done    chan struct{}
 	members atomic.Int32
+	isReady atomic.Bool
+	peers   atomic.Pointer[[]netip.AddrPort] // the others, as configured now
 	rates   rateBook
+	states  stateBook
 }
 
 // syncClock is ahead of the workers' first second: what a peer saw before this director started lies in its past.
@@ -54,6 +57,8 @@ func (d *director) prepareSync(workers int) {
 		d: d, conf: &d.opt.Config.Sync, wake: make(chan struct{}, 1), changed: make(chan struct{}, 1),
 		stop: make(chan struct{}), done: make(chan struct{}),
 	}
+	peers := r.conf.PeerAddrs()
+	r.peers.Store(&peers)
 	d.replication = r
 	for range workers {
 		r.logs = append(r.logs, nil)
@@ -112,7 +117,7 @@ func (d *director) startSync() error {
 		return err
 	}
 	r.node, err = gossip.Start(gossip.NodeOptions{
-		Name: d.opt.Config.Node.Name, Addr: netip.AddrPortFrom(addr, r.conf.Port), Peers: r.conf.PeerAddrs(), Keys: keys,
+		Name: d.opt.Config.Node.Name, Addr: netip.AddrPortFrom(addr, r.conf.Port), Peers: *r.peers.Load(), Keys: keys,
 		Table: replicaTable{r.replica, d.clock}, Logs: r.logs, Wake: r.wake, Gossip: r.conf.Mode == config.SyncGossip,
 		Log: d.log, Notify: r.notice, Heard: r.heard, Told: d.kernels.told,
 	})
@@ -196,6 +201,7 @@ func (r *replication) run() {
 	defer close(r.done)
 	tick := time.NewTicker(readyEvery)
 	defer tick.Stop()
+	var stated time.Time
 	for {
 		select {
 		case <-r.stop:
@@ -204,7 +210,13 @@ func (r *replication) run() {
 			r.exceptions()
 		case <-tick.C:
 			r.rates.note(r.node)
-			r.tellReady(r.ready()) // always: a machine that stood still has forgotten it
+			if now := time.Now(); now.Sub(stated) >= stateEvery {
+				stated = now
+				r.tellState()
+			}
+			ready := r.ready()
+			r.isReady.Store(ready)
+			r.tellReady(ready) // always: a machine that stood still has forgotten it
 		}
 	}
 }
@@ -212,13 +224,17 @@ func (r *replication) run() {
 // ready reports whether this director has all that the others have. Where none of them is there yet, they get their
 // time to answer.
 func (r *replication) ready() bool {
-	alone := r.members.Load() == 0 && len(r.conf.Peers) > 0 && time.Since(r.d.started) < aloneWait
+	alone := r.members.Load() == 0 && len(*r.peers.Load()) > 0 && time.Since(r.d.started) < aloneWait
 	return !alone && r.node.Ready()
 }
 
 const aloneWait = 5 * time.Second
 
-const readyEvery = 100 * time.Millisecond
+const (
+	readyEvery = 100 * time.Millisecond
+	// stateEvery is how often is looked whether the others are to be told of something.
+	stateEvery = 2 * time.Second
+)
 
 // exceptions tells peers of sessions whose real server does not follow from their addresses any more.
 func (r *replication) exceptions() {

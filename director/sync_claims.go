@@ -82,8 +82,12 @@ var topicEvents = map[string]ha.EventKind{
 
 // heard takes what another director says. It runs on memberlist's goroutines and must not wait.
 func (r *replication) heard(from, topic string, body []byte) {
-	t := r.d.takeover
-	if t == nil || !t.started {
+	if topic == topicState {
+		r.states.hear(from, body)
+		return
+	}
+	t := r.d.takeover.Load()
+	if t == nil || !t.started.Load() {
 		return
 	}
 	if i := strings.IndexByte(topic, '/'); i >= 0 {
@@ -101,7 +105,7 @@ func (r *replication) heard(from, topic string, body []byte) {
 
 // later gives the machine an event without waiting; what finds no room is said again by who said it.
 func (r *replication) later(ev ha.Event) {
-	t := r.d.takeover
+	t := r.d.takeover.Load()
 	if t == nil {
 		return
 	}
@@ -125,5 +129,5 @@ func (d *director) directors() int {
 	if d.replication == nil {
 		return 1
 	}
-	return len(d.replication.conf.Peers) + 1
+	return len(*d.replication.peers.Load()) + 1
 }

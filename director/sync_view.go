@@ -33,13 +33,15 @@ func (r *replication) view() (control.Sync, bool) {
 		SentRecords: v.Stats.SentRecords, SentDatagrams: v.Stats.SentDatagrams, Resent: v.Stats.ResentDatagrams,
 		DroppedRecords: v.Dropped, Lost: v.Stats.Lost, Reaped: v.Stats.Reaped, Failed: v.Failed,
 	}
-	there := map[string]bool{}
+	there, down := map[string]bool{}, r.d.downServers()
 	for i := range v.Peers {
 		p := r.peer(&v.Peers[i], v.Sessions)
+		s, _ := r.states.of(p.Name)
+		p.Version, p.Notes = s.Version, r.notes(p.Name, v.Peers[i].Generation, down)
 		there[p.Address] = true
 		out.Peers = append(out.Peers, p)
 	}
-	for _, a := range r.conf.PeerAddrs() {
+	for _, a := range *r.peers.Load() {
 		if !there[a.String()] {
 			out.Missing = append(out.Missing, a.String())
 		}

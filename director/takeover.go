@@ -1,8 +1,6 @@
 package director
 
 import (
-	"errors"
-	"fmt"
 	"net/netip"
 	"runtime"
 	"slices"
@@ -40,9 +38,11 @@ type takeover struct {
 	adverts   chan heardAdvert
 	ask       chan func(*ha.Machine)
 	stop      chan struct{}
+	pause     chan struct{} // closed: end without giving anything up
+	left      *ha.Machine   // the machine, when it was paused and has ended
 	done      chan struct{} // closed when the machine has ended
 	told      chan struct{} // closed when the last program that is told of a state has ended
-	started   bool
+	started   atomic.Bool
 	silent    atomic.Bool // it ends without a word: another process goes on
 	readers   sync.WaitGroup
 	sockets   map[socketKey]*vrrp.Socket
@@ -52,6 +52,8 @@ type takeover struct {
 	complain  time.Time
 	lingers   []time.Time // when a unit's lingering ends; zero: it does not linger
 	states    []ha.State
+	vips      [][]netip.Addr // of the units
+	owners    *owners        // of the goroutine's
 	gateways  []*gatewayWatch
 	probers   []*vrrp.Prober
 	terms     *termStore // nil: no unit is in mode quorum
@@ -74,138 +76,6 @@ type takeoverInstance struct {
 	config.VRRP
 	unit int
 	sock *vrrp.Socket
-}
-
-// openTakeover prepares VRRP where the file has instances; else the director holds every VIP.
-func (d *director) openTakeover() error {
-	conf := &d.opt.Config.Takeover
-	if len(conf.Instances) == 0 {
-		return nil
-	}
-	t := &takeover{
-		d: d, conf: conf, begin: d.started, events: make(chan ha.Event, takeoverQueue),
-		adverts: make(chan heardAdvert, takeoverQueue), ask: make(chan func(*ha.Machine)),
-		stop: make(chan struct{}), done: make(chan struct{}), told: make(chan struct{}),
-		sockets: map[socketKey]*vrrp.Socket{}, forgotten: map[int]bool{},
-		announcer: map[string]*vrrp.Announcer{}, runner: runner.New(notifyScripts), notifies: make(chan func(), 256),
-	}
-	if err := t.open(); err != nil {
-		return errors.Join(err, t.closeSockets())
-	}
-	d.takeover = t
-	if d.successor != nil {
-		return nil // VIPs on interfaces are ours
-	}
-	return d.dropStaleVIPs()
-}
-
-// startTakeover begins to listen and to send.
-func (d *director) startTakeover() {
-	t := d.takeover
-	if t == nil {
-		return
-	}
-	t.started = true
-	conf, going := t.machine(), false
-	if s := d.successor; s != nil {
-		conf.Terms, conf.Resume = s.terms(conf.Terms)
-		going = len(conf.Resume) > 0
-	}
-	go t.run(ha.New(conf))
-	go t.runNotifies()
-	t.startTracking()
-	t.startGateways()
-	if d.replication != nil && !going { // until it has its peers' sessions
-		t.tell(ha.Event{Kind: ha.EventReady})
-	}
-	t.tell(ha.Event{Kind: ha.EventStart})
-}
-
-// machine is what the machine is made of.
-func (t *takeover) machine() ha.Config {
-	c := ha.Config{Node: t.d.opt.Config.Node.Name, Units: t.units, Directors: t.d.directors(),
-		Gossip: t.d.replication != nil, Start: t.now()}
-	if t.terms != nil {
-		c.Terms = t.terms.file.Terms
-	}
-	if t.abstain > 0 {
-		c.Abstain = c.Start + t.abstain
-	}
-	return c
-}
-
-// openVotes reads the terms of earlier lives where a unit is in mode quorum.
-func (t *takeover) openVotes() error {
-	if !slices.ContainsFunc(t.units, func(u ha.Unit) bool { return u.Quorum }) {
-		return nil
-	}
-	node := &t.d.opt.Config.Node
-	terms, lost, err := openTerms(node.StateDir, node.Name)
-	if err != nil {
-		return err
-	}
-	t.terms = terms
-	if lost != nil {
-		t.abstain = abstainFor
-		t.d.log.Error("the terms of earlier votes are lost: no votes for a while, so that none is given twice",
-			"err", lost, "abstains", abstainFor)
-		t.d.journal.Add(events.Event{Kind: events.VRRPAlarm, Reason: "the terms of earlier votes are lost: " + lost.Error()})
-	}
-	return nil
-}
-
-// open opens sockets, and tells the node which VIPs move together.
-func (t *takeover) open() error {
-	byName := map[string]*config.VRRP{}
-	for i := range t.conf.Instances {
-		byName[t.conf.Instances[i].Name] = &t.conf.Instances[i]
-	}
-	t.units = t.conf.Units()
-	vips := make([][]netip.Addr, len(t.units))
-	for u := range t.units {
-		for k := range t.units[u].Instances {
-			i := &t.units[u].Instances[k]
-			if err := t.openInstance(u, i, byName[i.Name]); err != nil {
-				return err
-			}
-			vips[u] = append(append(vips[u], i.VIPs...), i.Excluded...)
-		}
-		if err := t.openGateways(u); err != nil {
-			return err
-		}
-	}
-	if err := t.openVotes(); err != nil {
-		return err
-	}
-	t.lingers, t.states = make([]time.Time, len(t.units)), make([]ha.State, len(t.units))
-	t.d.SetUnits(vips)
-	return nil
-}
-
-func (t *takeover) openInstance(unit int, i *ha.Instance, conf *config.VRRP) (err error) {
-	v6 := i.Family6()
-	if !i.Source.IsValid() {
-		if i.Source, err = vrrp.Source(i.Interface, v6, append(slices.Clone(i.VIPs), i.Excluded...)); err != nil {
-			return fmt.Errorf("vrrp %s: %w", i.Name, err)
-		}
-	}
-	key := socketKey{i.Interface, v6}
-	if t.sockets[key] == nil {
-		if t.sockets[key], err = vrrp.Open(i.Interface, v6); err != nil {
-			return fmt.Errorf("vrrp %s: %w", i.Name, err)
-		}
-		t.readers.Add(1)
-		go t.receive(t.sockets[key])
-	}
-	if t.announcer[i.Interface] == nil {
-		if t.announcer[i.Interface], err = vrrp.OpenAnnouncer(i.Interface); err != nil {
-			return fmt.Errorf("vrrp %s: %w", i.Name, err)
-		}
-	}
-	ti := &takeoverInstance{VRRP: *conf, unit: unit, sock: t.sockets[key]}
-	ti.Instance = *i
-	t.instances = append(t.instances, ti)
-	return nil
 }
 
 // receive hands over what arrives on a socket until it is closed. What does not fit is dropped: a flood must not
@@ -247,8 +117,9 @@ func (t *takeover) inspect(f func(*ha.Machine)) {
 	}
 }
 
-// run is the takeover's goroutine. Its thread runs nothing else, so that adverts are sent in time.
-func (t *takeover) run(m *ha.Machine) {
+// run is the takeover's goroutine. Its thread runs nothing else, so that adverts are sent in time. first is what the
+// machine wants to begin with.
+func (t *takeover) run(m *ha.Machine, first []ha.Action) {
 	defer close(t.done)
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -257,6 +128,8 @@ func (t *takeover) run(m *ha.Machine) {
 	beat := time.NewTicker(heartbeatPeriod)
 	defer beat.Stop()
 	hearts := t.d.newHearts()
+	t.owners = newOwners(len(t.units), t.now())
+	t.do(m, first)
 	for {
 		timer.Reset(t.wait(m))
 		select {
@@ -274,10 +147,14 @@ func (t *takeover) run(m *ha.Machine) {
 			if changed, alive := hearts.look(now); changed {
 				t.step(m, ha.Event{Kind: ha.EventDataplane, Up: alive})
 			}
+			t.owners.look(t, m)
 		case <-t.stop:
 			if !t.silent.Load() {
 				t.step(m, ha.Event{Kind: ha.EventStop})
 			}
+			return
+		case <-t.pause: // another one goes on with the machine's state
+			t.left = m
 			return
 		}
 	}
@@ -329,9 +206,13 @@ func (t *takeover) heard(m *ha.Machine, r *heardAdvert) {
 
 // step gives the machine an event and does what it wants.
 func (t *takeover) step(m *ha.Machine, ev ha.Event) {
+	t.do(m, m.Step(t.now(), ev, nil))
+}
+
+func (t *takeover) do(m *ha.Machine, actions []ha.Action) {
 	clear(t.forgotten)
-	for _, a := range m.Step(t.now(), ev, nil) {
-		t.act(m, &a)
+	for i := range actions {
+		t.act(m, &actions[i])
 	}
 }
 
@@ -450,34 +331,4 @@ func (t *takeover) failed(err error) {
 	}
 	t.complain = time.Now()
 	t.d.log.Warn("cannot send", "err", err)
-}
-
-// close gives everything up and says so to the other directors.
-func (t *takeover) close() error {
-	if t == nil {
-		return nil
-	}
-	if t.started {
-		if !t.silent.Load() {
-			close(t.stop)
-		}
-		<-t.done
-		<-t.told
-	}
-	return t.closeSockets()
-}
-
-func (t *takeover) closeSockets() error {
-	var errs []error
-	for _, s := range t.sockets {
-		errs = append(errs, s.Close())
-	}
-	for _, p := range t.probers {
-		errs = append(errs, p.Close())
-	}
-	t.readers.Wait()
-	for _, a := range t.announcer {
-		errs = append(errs, a.Close())
-	}
-	return errors.Join(errs...)
 }

@@ -26,6 +26,8 @@ type gatewayWatch struct {
 	last   atomic.Int64 // when one answered, in nanoseconds since the takeover began; 0: never
 	answer chan struct{}
 	up     bool
+	told   bool // the machine knows
+	begin  time.Duration
 }
 
 // gatewayAsk is one gateway on one instance's interface.
@@ -36,7 +38,7 @@ type gatewayAsk struct {
 
 // openGateways opens what the unit's gateways are asked by; nothing where it has none.
 func (t *takeover) openGateways(unit int) error {
-	w := &gatewayWatch{t: t, unit: unit, answer: make(chan struct{}, 1)}
+	w := &gatewayWatch{t: t, unit: unit, begin: t.now(), answer: make(chan struct{}, 1)}
 	for _, in := range t.instances {
 		if in.unit != unit {
 			continue
@@ -125,8 +127,9 @@ func (w *gatewayWatch) run() {
 func (w *gatewayWatch) look() {
 	last := w.last.Load()
 	up := last != 0 && w.t.now()-time.Duration(last) < gatewayLimit
-	if up != w.up {
-		w.up = up
+	waits := !up && w.t.now()-w.begin < gatewayLimit // the first answer is on its way
+	if up != w.up || !w.told && !waits {
+		w.up, w.told = up, true
 		w.t.tell(ha.Event{Kind: ha.EventGateway, Unit: w.unit, Up: up})
 	}
 }

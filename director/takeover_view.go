@@ -10,10 +10,10 @@ import (
 
 // VRRP implements control.Takeover.
 func (d *director) VRRP() (v control.VRRP) {
-	if d.takeover == nil {
+	t := d.takeover.Load()
+	if t == nil {
 		return v
 	}
-	t := d.takeover
 	v.Rejected = map[string]uint64{}
 	t.inspect(func(m *ha.Machine) {
 		for i := range t.instances {
@@ -45,6 +45,7 @@ func (t *takeover) view(m *ha.Machine, i int) control.VRRPInstance {
 		Term: u.Claim.Term, Owner: u.Claim.Owner, Released: u.Released, Preempts: at.Preempt,
 	}
 	out.Mode, out.Members, out.Directors = "available", u.Members, t.d.directors()
+	out.Masters, out.Alarm = m.Masters(in.unit, t.now()), t.owners.alarm(in.unit)
 	if u.Quorum {
 		out.Mode = "quorum"
 	}
@@ -68,10 +69,10 @@ func (t *takeover) view(m *ha.Machine, i int) control.VRRPInstance {
 
 // Release implements control.Takeover.
 func (d *director) Release(name string, resume bool) error {
-	if d.takeover == nil {
+	t := d.takeover.Load()
+	if t == nil {
 		return fmt.Errorf("this director runs without [[vrrp]]: it holds all VIPs")
 	}
-	t := d.takeover
 	kind := ha.EventRelease
 	if resume {
 		kind = ha.EventResume

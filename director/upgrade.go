@@ -212,7 +212,7 @@ func (d *director) giveEstate(h *handing) error {
 		}
 		e.Sets, files = append(e.Sets, handed), append(files, more...)
 	}
-	e.Masters, e.Hops = d.takeover.masters(), slices.Collect(maps.Keys(d.hopKeys()))
+	e.Masters, e.Hops = d.takeover.Load().masters(), slices.Collect(maps.Keys(d.hopKeys()))
 	for _, a := range d.added {
 		e.VIPs = append(e.VIPs, handedVIP{a.link.Attrs().Name, a.vip})
 	}
@@ -244,7 +244,7 @@ func (d *director) goOn() {
 // release gives up what only one process can have, saying nothing to other directors: for them nothing happened.
 func (d *director) release(h *handing) {
 	d.handed, d.memory.handed = true, true
-	d.takeover.silence()
+	d.takeover.Load().silence()
 	d.replication.abandon()
 	if err := d.kernels.close(); err != nil {
 		d.log.Warn("cannot leave the kernels cleanly", "err", err)
@@ -297,7 +297,7 @@ func (t *takeover) masters() map[string]uint32 {
 
 // silence ends the machine without a word.
 func (t *takeover) silence() {
-	if t == nil || !t.started {
+	if t == nil || !t.started.Load() {
 		return
 	}
 	t.silent.Store(true)

@@ -55,7 +55,7 @@ func (d *director) dropStaleVIPs() error {
 		return nil
 	}
 	var errs []error
-	for u := range d.takeover.units {
+	for u := range d.takeover.Load().units {
 		for _, vip := range d.VIPsOf(u) {
 			link, err := d.linkFor(vip)
 			if err != nil {

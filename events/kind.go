@@ -41,6 +41,8 @@ const (
 	WorkersRestarted    Kind = "workers_restarted"
 	VRRPTransition      Kind = "vrrp_transition"
 	OwnerConflict       Kind = "owner_conflict"
+	OwnerMissing        Kind = "owner_missing"
+	OwnerReturned       Kind = "owner_returned"
 	VRRPAlarm           Kind = "vrrp_alarm"
 	PeerJoined          Kind = "peer_joined"
 	PeerLeft            Kind = "peer_left"
@@ -88,6 +90,8 @@ var Infos = []Info{
 	{VRRPTransition, slog.LevelWarn, "a VRRP instance changed its state; count: its priority"},
 	{VRRPAlarm, slog.LevelError, "something is wrong about the takeover; reason: what"},
 	{OwnerConflict, slog.LevelError, "two directors hold one VIP"},
+	{OwnerMissing, slog.LevelError, "no director holds a VIP, as far as this one hears"},
+	{OwnerReturned, slog.LevelInfo, "one director holds the VIP again, after none or two did"},
 	{PeerJoined, slog.LevelInfo, "a director joined"},
 	{PeerLeft, slog.LevelWarn, "a director left or does not answer"},
 	{SyncReady, slog.LevelInfo, "all sessions of the peer are here; count: sessions"},

@@ -52,6 +52,7 @@ const (
 	EventFlushed                    // Unit: what ActionFlush asked for is done
 	EventRelease                    // Unit: the operator wants this director to give it up
 	EventResume                     // Unit: the operator takes EventRelease back
+	EventRetire                     // Unit: it is no longer configured, or in another way on the wire
 )
 
 // Event is one thing that happened.
@@ -134,6 +135,7 @@ const (
 	ReasonReleased     Reason = "released by the operator"
 	ReasonPaused       Reason = "this director stood still for longer than the others wait"
 	ReasonStopped      Reason = "stopped"
+	ReasonRetired      Reason = "removed from the configuration, or changed on the wire"
 
 	AlarmNotReady     Reason = "taking over with an incomplete session table: nobody serves"
 	AlarmVRRPBroken   Reason = "adverts do not arrive, but the owner serves: VRRP's path is broken"

@@ -67,6 +67,8 @@ func (m *Machine) handlePeer(ev *Event) {
 		m.flush(u, "")
 	case EventResume:
 		u.released = false
+	case EventRetire:
+		m.leave(u, StateStop, ReasonRetired)
 	}
 }
 
@@ -124,6 +126,7 @@ func (in *instance) check(a *Advert, at Arrival) Reject {
 func (m *Machine) onAdvert(ev *Event) {
 	in := &m.inst[ev.Instance]
 	u := &m.units[in.unit]
+	in.note(ev.Advert, ev.From, m.now)
 	if a := ev.Advert; !in.sameAddrs(a.Addrs) && a.Priority != PriorityGiveUp {
 		m.alarm(u, Action{Instance: ev.Instance, Reason: AlarmVRIDUsed, From: ev.From})
 	}

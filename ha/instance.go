@@ -24,6 +24,37 @@ type instance struct {
 	refreshAt Time
 	answerAt  Time // another master's adverts are answered with none before
 	lowerAt   Time // a lower master's adverts cause no announcement before
+
+	senders map[netip.Addr]sender // masters heard, but for this director
+}
+
+// sender is a master that was heard.
+type sender struct {
+	at, every Time // when last, and how often it says it sends
+}
+
+// sendersMax bounds them: two are a fault, more somebody's joke.
+const sendersMax = 8
+
+// note remembers who sent an advert, and forgets who gave up.
+func (in *instance) note(a *Advert, from netip.Addr, now Time) {
+	if a.Priority == PriorityGiveUp {
+		delete(in.senders, from)
+		return
+	}
+	for other, s := range in.senders {
+		if s.silent(in, now) {
+			delete(in.senders, other)
+		}
+	}
+	if len(in.senders) < sendersMax {
+		in.senders[from] = sender{now, a.Interval}
+	}
+}
+
+// silent reports whether a backup would hold it for dead.
+func (s sender) silent(in *instance, now Time) bool {
+	return now-s.at > Time(in.DownAdverts)*max(s.every, in.AdvertInt)
 }
 
 // track is something that the priority depends on.
@@ -33,7 +64,8 @@ type track struct {
 }
 
 func newInstance(i Instance, unit int) instance {
-	in := instance{Instance: i, unit: unit, tracks: map[string]track{}, addrs: map[netip.Addr]bool{}, preemptAt: Never,
+	in := instance{Instance: i, unit: unit, tracks: map[string]track{}, addrs: map[netip.Addr]bool{},
+		senders: map[netip.Addr]sender{}, preemptAt: Never,
 		interval: i.AdvertInt, secondAt: Never, refreshAt: Never}
 	for _, a := range i.VIPs {
 		in.addrs[a] = true

@@ -19,6 +19,34 @@ func (m *Machine) View(i int) UnitView {
 		Quorum: u.quorum, Gateway: u.gateway, Members: m.members}
 }
 
+// Masters returns how many directors hold unit i at time now, as far as this one hears their adverts: the most that
+// any of its instances hears.
+func (m *Machine) Masters(i int, now Time) (most int) {
+	u := &m.units[i]
+	for k := range m.of(u) {
+		in, n := &m.inst[u.first+k], 0
+		for _, s := range in.senders {
+			if !s.silent(in, now) {
+				n++
+			}
+		}
+		most = max(most, n)
+	}
+	if u.state == StateMaster {
+		most++
+	}
+	return most
+}
+
+// TakeoverTime returns how long the VIPs of unit i are without a master when one dies: a backup's wait.
+func (m *Machine) TakeoverTime(i int) (longest Time) {
+	u := &m.units[i]
+	for k := range m.of(u) {
+		longest = max(longest, m.inst[u.first+k].downTime())
+	}
+	return longest
+}
+
 // InstanceView is what operators see of an instance.
 type InstanceView struct {
 	Priority  uint8 // with what is tracked

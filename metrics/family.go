@@ -42,11 +42,13 @@ type families struct {
 
 	quorum, checkUp, checkAnswers, checkFailures, checkLatency, certExpires *Family
 
-	vrrpState, vrrpPriority, vrrpRejected *Family
+	vrrpState, vrrpPriority, vrrpMasters, vrrpAlarm, vrrpRejected *Family
 
 	syncReady, syncSessions, syncPeers, syncMissing *Family
 
 	peerSynced, peerLag, peerCoverage, peerSessions, peerReceived, peerRepaired *Family
+
+	peerMatched, peerRate, peerDiffering, peerNotes *Family
 
 	syncSent, syncResent, syncLost, syncDropped, syncReaped, syncRejected *Family
 
@@ -218,6 +220,11 @@ func (f *families) takenOver() {
 	f.vrrpState = f.gauge("vrrp_state", "1 for the state that a VRRP instance is in, 0 for the others.",
 		"instance", "state")
 	f.vrrpPriority = f.gauge("vrrp_priority", "Priority of a VRRP instance, with what it tracks.", "instance")
+	f.vrrpMasters = f.gauge("vrrp_masters",
+		"Directors that hold an instance's VIPs as far as this one hears, itself included; other than 1 for long: an alarm.",
+		"instance")
+	f.vrrpAlarm = f.gauge("vrrp_owner_alarm",
+		"1 when no director, or more than one, holds an instance's VIPs for longer than a takeover takes.", "instance")
 	f.vrrpRejected = f.counter("vrrp_rejected_adverts_total", "Adverts that were not taken, by reason.", "reason")
 }
 
@@ -238,6 +245,13 @@ func (f *families) replicated() {
 	f.peerLag = f.gauge("sync_peer_lag_seconds", "Age of the oldest record that a peer has not acknowledged.", "peer")
 	f.peerCoverage = f.gauge("sync_peer_coverage_ratio", "Share of a peer's sessions that are here, 0 to 1.", "peer")
 	f.peerSessions = f.gauge("sync_peer_sessions", "Sessions that a peer has.", "peer")
+	f.peerMatched = f.gauge("sync_peer_digest_matched_seconds",
+		"How long ago the digests of both tables were equal; absent until they were.", "peer")
+	f.peerDiffering = f.gauge("sync_peer_differing_leaves", "Leaves of the digest that differed in the last round.",
+		"peer")
+	f.peerRate = f.gauge("sync_peer_received_records_per_second", "Changes of sessions that come from a peer.", "peer")
+	f.peerNotes = f.gauge("sync_peer_notes",
+		"Differences that ulvs sync names: another version, another configuration, real servers down for one only.", "peer")
 	f.peerReceived = f.counter("sync_peer_received_records_total", "Changes of sessions received from a peer.",
 		"peer")
 	f.peerRepaired = f.counter("sync_peer_repaired_datagrams_total", "Datagrams that a peer missed and got again.",

@@ -61,6 +61,8 @@ func (w *writer) vrrp(v control.VRRP) {
 			w.flag(w.vrrpState, in.State == state, in.Name, state)
 		}
 		w.put(w.vrrpPriority, float64(in.EffectivePriority), in.Name)
+		w.put(w.vrrpMasters, float64(in.Masters), in.Name)
+		w.flag(w.vrrpAlarm, in.Alarm != "", in.Name)
 	}
 	for reason, n := range v.Rejected {
 		w.count(w.vrrpRejected, n, reason)
@@ -86,6 +88,12 @@ func (w *writer) sync(s *control.Sync) {
 	}
 	for i := range s.Peers {
 		p := &s.Peers[i]
+		if p.MatchedSeconds >= 0 {
+			w.put(w.peerMatched, p.MatchedSeconds, p.Name)
+		}
+		w.put(w.peerDiffering, float64(p.Differing), p.Name)
+		w.put(w.peerRate, p.Rate, p.Name)
+		w.put(w.peerNotes, float64(len(p.Notes)), p.Name)
 		w.flag(w.peerSynced, p.State == "in sync", p.Name)
 		w.put(w.peerLag, p.LagMS/1000, p.Name)
 		w.put(w.peerCoverage, p.Coverage/100, p.Name)

@@ -93,6 +93,11 @@ func printPeers(w io.Writer, v *control.Sync) {
 		g.row("-", addr, "missing", "-", "-", "-", "-", "-", "-", "-")
 	}
 	g.print(w)
+	for i := range v.Peers {
+		for _, note := range v.Peers[i].Notes {
+			fmt.Fprintf(w, "%s %s\n", v.Peers[i].Name, note)
+		}
+	}
 	printCounts(w, "records", v.Records)
 	printCounts(w, "rejected", v.Rejected)
 	if v.Unbound > 0 {

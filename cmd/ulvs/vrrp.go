@@ -63,6 +63,11 @@ func printVRRP(w io.Writer, v *control.VRRP) {
 			in.MasterMillis, in.Term, orDash(in.Owner), orDash(strings.Join(in.VIPs, " ")))
 	}
 	g.print(w)
+	for i := range v.Instances {
+		if in := &v.Instances[i]; in.Alarm != "" {
+			fmt.Fprintf(w, "ALARM: %s: %s\n", in.Name, in.Alarm)
+		}
+	}
 	if len(v.Rejected) > 0 {
 		var words []string
 		for _, reason := range slices.Sorted(maps.Keys(v.Rejected)) {

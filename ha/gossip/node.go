@@ -111,6 +111,7 @@ type Node struct {
 
 	// the loop's
 	peers   map[NodeID]*nodePeer
+	seeds   atomic.Pointer[[]netip.AddrPort] // NodeOptions.Peers, or what SetPeers said
 	active  time.Time
 	watched time.Time
 	dropped uint64
@@ -122,6 +123,8 @@ type nodePeer struct {
 	node    *memberlist.Node
 	addr    netip.AddrPort
 	lagging bool
+
+	generation uint64
 }
 
 // slab is a datagram of the lane on its way to the loop.
@@ -153,6 +156,7 @@ func Start(o NodeOptions) (*Node, error) {
 	if o.Gossip {
 		payload -= gossipOverhead
 	}
+	n.seeds.Store(&o.Peers)
 	n.core = NewCore(CoreOptions{
 		ID: n.id, Epoch: n.epoch, Lanes: len(o.Logs) + 1, Store: o.Table, Digest: o.Keys.DigestKey(), Payload: payload,
 	})
@@ -175,8 +179,11 @@ func Start(o NodeOptions) (*Node, error) {
 
 // configured reports whether an address is one that peers are configured at, or have.
 func (n *Node) configured(a netip.Addr) bool {
-	return slices.ContainsFunc(n.opt.Peers, func(p netip.AddrPort) bool { return p.Addr() == a })
+	return slices.ContainsFunc(*n.seeds.Load(), func(p netip.AddrPort) bool { return p.Addr() == a })
 }
+
+// SetPeers changes where other directors are looked for. Those that are there stay as long as they are.
+func (n *Node) SetPeers(peers []netip.AddrPort) { n.seeds.Store(&peers) }
 
 // Addr returns where this director listens.
 func (n *Node) Addr() netip.AddrPort { return n.transport.Addr() }
@@ -400,7 +407,8 @@ func (n *Node) peerUp(ev *nodeEvent) {
 		return
 	}
 	_, known := n.peers[ev.id]
-	n.peers[ev.id] = &nodePeer{node: ev.node, addr: netip.AddrPortFrom(addr.Unmap(), ev.node.Port)}
+	n.peers[ev.id] = &nodePeer{node: ev.node, addr: netip.AddrPortFrom(addr.Unmap(), ev.node.Port),
+		generation: ev.meta.generation}
 	if !known {
 		n.notify(NoticeUp, ev.node.Name, 0)
 	}

@@ -23,6 +23,7 @@ type View struct {
 type NamedPeer struct {
 	PeerView
 	Name, Addr string
+	Generation uint64 // of its configuration, see SetGeneration; 0: not told
 }
 
 // View returns the state of things; false if the node has ended.
@@ -36,7 +37,7 @@ func (n *Node) View() (v View, ok bool) {
 		for _, p := range peers {
 			named := NamedPeer{PeerView: p, Name: n.name(p.ID)}
 			if np := n.peers[p.ID]; np != nil {
-				named.Addr = np.addr.String()
+				named.Addr, named.Generation = np.addr.String(), np.generation
 			}
 			v.Peers = append(v.Peers, named)
 		}

@@ -43,7 +43,7 @@ func (n *Node) watch() {
 // runJoin looks for configured peers that are not there, until Close: memberlist gives dead ones up.
 func (n *Node) runJoin() {
 	for {
-		if n.ml.NumMembers() <= len(n.opt.Peers) {
+		if n.ml.NumMembers() <= len(*n.seeds.Load()) {
 			for _, p := range n.missing() {
 				_, _ = n.ml.Join([]string{p.String()}) // it is tried again
 			}
@@ -63,7 +63,7 @@ func (n *Node) missing() (out []netip.AddrPort) {
 			there[netip.AddrPortFrom(a.Unmap(), m.Port)] = true
 		}
 	}
-	for _, p := range n.opt.Peers {
+	for _, p := range *n.seeds.Load() {
 		if !there[p] {
 			out = append(out, p)
 		}

@@ -36,6 +36,7 @@ type peer struct {
 	log    *logBuffer
 	ended  chan error
 	client *control.Client // nil: a keepalived
+	file   string          // its configuration
 }
 
 // logBuffer collects a process's log; it may be read meanwhile.
@@ -120,6 +121,7 @@ func startULVS(t *testing.T, l *lab.Lab, ns string, o options) *peer {
 		t.Fatal(err)
 	}
 	p := launch(t, l, ns, ulvsBinary, "run", file)
+	p.file = file
 	p.client = control.NewClient(l.ControlSocket(ns))
 	testutil.Await(t, ns+" to answer", func() bool {
 		select {

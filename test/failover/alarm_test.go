@@ -1,0 +1,62 @@
+package failover
+
+import (
+	"strings"
+	"testing"
+
+	"ulvs/events"
+	"ulvs/internal/testutil"
+)
+
+func (p *peer) awaitEvent(kind events.Kind) {
+	p.t.Helper()
+	testutil.Await(p.t, p.name+" to tell "+string(kind), func() bool {
+		list, err := p.client.RecentEvents(p.t.Context(), eventsOf(kind))
+		return err == nil && len(list) > 0
+	})
+}
+
+// A director says when nobody holds the VIP, and when somebody does again.
+func TestAVIPWithoutAnOwnerIsAnAlarm(t *testing.T) {
+	l := twoDirectors(t)
+	d1 := startULVS(t, l, "d1", options{priority: 200, advert: fast, extra: "track_interface = [\"s0\"]"})
+	d1.await("MASTER")
+	shell(t, l, "d1", "ip", "link", "set", "s0", "down")
+	d1.await("FAULT")
+	d1.awaitEvent(events.OwnerMissing)
+	if in := d1.instance("VI_1"); in.Masters != 0 || !strings.Contains(in.Alarm, "no director") {
+		t.Errorf("nobody holds the VIP, and it is %+v", in)
+	}
+	shell(t, l, "d1", "ip", "link", "set", "s0", "up")
+	d1.await("MASTER")
+	d1.awaitEvent(events.OwnerReturned)
+	if in := d1.instance("VI_1"); in.Masters != 1 || in.Alarm != "" {
+		t.Errorf("d1 holds the VIP, and it is %+v", in)
+	}
+}
+
+// A peer with other services is named, until it has the same ones.
+func TestAPeerWithAnotherConfigurationIsNamed(t *testing.T) {
+	l := twoDirectors(t)
+	o := synced(t, l, "d2", 100)
+	same := o.sync
+	o.sync += "\n[[service]]\nvip = \"198.18.0.100:9999\"\nscheduler = \"rr\"\n" +
+		"[[service.real_server]]\naddress = \"10.18.1.11:9999\"\n"
+	d2 := startULVS(t, l, "d2", o)
+	d1 := startULVS(t, l, "d1", synced(t, l, "d1", 200))
+	notes := func() (list []string) {
+		for _, p := range d1.sync().Peers {
+			list = append(list, p.Notes...)
+		}
+		return list
+	}
+	testutil.Await(t, "d1 to name d2's configuration", func() bool {
+		return strings.Contains(strings.Join(notes(), "\n"), "another configuration")
+	})
+	o.sync = same
+	wantChange(t, d2.reload(l, o), "removed")
+	testutil.Await(t, "d1 to find nothing to say about d2", func() bool {
+		v := d1.sync()
+		return len(v.Peers) == 1 && len(notes()) == 0 && v.Peers[0].Version != ""
+	})
+}
