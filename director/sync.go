@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -32,6 +33,7 @@ type replication struct {
 	peers   atomic.Pointer[[]netip.AddrPort] // the others, as configured now
 	rates   rateBook
 	states  stateBook
+	telling sync.WaitGroup
 }
 
 // syncClock is ahead of the workers' first second: what a peer saw before this director started lies in its past.
@@ -128,6 +130,7 @@ func (d *director) startSync() error {
 		d.log.Warn("sync without a key: anybody on that network can make sessions up", "interface", r.conf.Interface)
 	}
 	go r.run()
+	r.telling.Go(r.runState)
 	return nil
 }
 
@@ -140,6 +143,7 @@ func (d *director) closeSync() error {
 	close(r.stop)
 	err := r.node.Close()
 	<-r.done
+	r.telling.Wait()
 	return err
 }
 
@@ -201,7 +205,6 @@ func (r *replication) run() {
 	defer close(r.done)
 	tick := time.NewTicker(readyEvery)
 	defer tick.Stop()
-	var stated time.Time
 	for {
 		select {
 		case <-r.stop:
@@ -210,10 +213,6 @@ func (r *replication) run() {
 			r.exceptions()
 		case <-tick.C:
 			r.rates.note(r.node)
-			if now := time.Now(); now.Sub(stated) >= stateEvery {
-				stated = now
-				r.tellState()
-			}
 			ready := r.ready()
 			r.isReady.Store(ready)
 			r.tellReady(ready) // always: a machine that stood still has forgotten it

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 )
 
 // topicState is what a director tells the others of itself: which ulvs it is, and which real servers it holds for down.
@@ -81,9 +82,26 @@ func (r *replication) tellConfig() {
 	}
 	generation := h.Sum64() | 1 // 0 stands for none
 	r.states.mu.Lock()
+	same := generation == r.states.config
 	r.states.version, r.states.config = version, generation
 	r.states.mu.Unlock()
-	r.node.SetGeneration(generation)
+	if !same { // most changes are of what is held here, or of conditions
+		r.node.SetGeneration(generation)
+	}
+}
+
+// runState tells the others of this director until it is stopped. What it calls waits for the network.
+func (r *replication) runState() {
+	tick := time.NewTicker(stateEvery)
+	defer tick.Stop()
+	for {
+		r.tellState()
+		select {
+		case <-r.stop:
+			return
+		case <-tick.C:
+		}
+	}
 }
 
 // configuration returns what runs, and a number that is another one when that may be something else.

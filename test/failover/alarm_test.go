@@ -24,13 +24,13 @@ func TestAVIPWithoutAnOwnerIsAnAlarm(t *testing.T) {
 	shell(t, l, "d1", "ip", "link", "set", "s0", "down")
 	d1.await("FAULT")
 	d1.awaitEvent(events.OwnerMissing)
-	if in := d1.instance("VI_1"); in.Masters != 0 || !strings.Contains(in.Alarm, "no director") {
+	if in := d1.named("VI_1"); in.Masters != 0 || !strings.Contains(in.Alarm, "no director") {
 		t.Errorf("nobody holds the VIP, and it is %+v", in)
 	}
 	shell(t, l, "d1", "ip", "link", "set", "s0", "up")
 	d1.await("MASTER")
 	d1.awaitEvent(events.OwnerReturned)
-	if in := d1.instance("VI_1"); in.Masters != 1 || in.Alarm != "" {
+	if in := d1.named("VI_1"); in.Masters != 1 || in.Alarm != "" {
 		t.Errorf("d1 holds the VIP, and it is %+v", in)
 	}
 }

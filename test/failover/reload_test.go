@@ -41,7 +41,7 @@ func (p *peer) transitions() int {
 	return len(list)
 }
 
-func (p *peer) instance(name string) (in control.VRRPInstance) {
+func (p *peer) named(name string) (in control.VRRPInstance) {
 	v, _ := p.client.VRRP(p.t.Context())
 	for _, in := range v.Instances {
 		if in.Name == name {
@@ -81,16 +81,16 @@ func TestAReloadOfVRRPKeepsTheMaster(t *testing.T) {
 		"vips = [\"198.18.0.201\"]\n"
 	o1.sync = second
 	wantChange(t, d1.reload(l, o1), "vrrp VI_2: added")
-	testutil.Await(t, "VI_2 to be MASTER", func() bool { return d1.instance("VI_2").State == "MASTER" })
+	testutil.Await(t, "VI_2 to be MASTER", func() bool { return d1.named("VI_2").State == "MASTER" })
 	o1.sync = strings.Replace(second, "52", "53", 1) // another thing to other directors: it begins anew
 	wantChange(t, d1.reload(l, o1), "vrrp VI_2: virtual_router_id 52 -> 53")
-	testutil.Await(t, "VI_2 to be MASTER again", func() bool { return d1.instance("VI_2").State == "MASTER" })
+	testutil.Await(t, "VI_2 to be MASTER again", func() bool { return d1.named("VI_2").State == "MASTER" })
 	o1.sync = ""
 	wantChange(t, d1.reload(l, o1), "vrrp VI_2: removed")
 	p.awaitAnswers(t, 50)
 	gap := p.gap(began)
 	t.Logf("longest gap over all reloads: %v", gap.Round(time.Millisecond))
-	in := d1.instance("VI_1")
+	in := d1.named("VI_1")
 	if in.State != "MASTER" || in.Priority != 210 || in.AdvertMillis != 40 || d2.state() != "BACKUP" {
 		t.Errorf("d1 is %+v, d2 %s", in, d2.state())
 	}
