@@ -218,7 +218,7 @@ func TestAKeeperOfItsOwnOutlivesWhoStartedIt(t *testing.T) {
 	}
 	path := filepath.Join(t.TempDir(), "deep", "keep.sock")
 	cmd := exec.Command(os.Args[0], "-test.run", "^"+t.Name()+"$")
-	cmd.Env = append(os.Environ(), "KEEP_ROLE=director", "KEEP_PATH="+path)
+	cmd.Env = append(os.Environ(), "KEEP_ROLE=director", "KEEP_PATH="+path, "TMPDIR="+t.TempDir()) // it is killed
 	if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(err.Error(), "killed") {
 		t.Fatalf("the director: %v\n%s", err, out)
 	}
