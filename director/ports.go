@@ -98,9 +98,13 @@ func (d *director) attachTo(ports []port) error {
 		if slices.ContainsFunc(d.attach, func(a *afxdp.Attachment) bool { return a.Interface.Index == p.index }) {
 			continue
 		}
+		setTable := tuning.KeepTable(p.name)
 		a, err := d.attachOne(afxdp.Interface{Name: p.name, Index: p.index}, d.opt.Config.Node.XDPMode)
 		if err != nil {
 			return err
+		}
+		if err := setTable(); err != nil {
+			d.log.Warn("the NIC may spread frames otherwise than before", "interface", p.name, "err", err)
 		}
 		d.attach = append(d.attach, a)
 	}

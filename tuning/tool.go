@@ -193,6 +193,17 @@ func (t KernelTool) SetTable(nic string, table []uint32) error {
 	return nil
 }
 
+// KeepTable remembers an interface's RSS table and returns what sets it again. virtio_net goes on showing its table
+// when a program attaches, but the machine below spreads frames by its own hash until the table is set once more. A
+// driver without a table has nothing to set.
+func KeepTable(nic string) (again func() error) {
+	table, err := readTable(nic)
+	if err != nil || len(table) == 0 {
+		return func() error { return nil }
+	}
+	return func() error { return KernelTool{}.SetTable(nic, table) }
+}
+
 // ifreq is struct ifreq with a pointer in its union (linux/if.h).
 type ifreq struct {
 	name [unix.IFNAMSIZ]byte

@@ -183,3 +183,20 @@ func TestTheKernelAndUlvsSendTheSameFrames(t *testing.T) {
 		t.Errorf("of DR %d frames left, of NAT %d and %d", len(ulvsDR[1]), len(ulvsNAT[1]), len(ulvsNAT[0]))
 	}
 }
+
+// A table of RSS that was set before ulvs came still steers when its program is on the NIC.
+func TestRSSIsAsItWasSet(t *testing.T) {
+	needGuests(t)
+	v := boot(t, assets, initramfs, pair(4, nic{model: "virtio-net-pci", queues: 4, extra: "rss=on"}))
+	v.sh("ethtool -X eth0 weight 0 0 0 1")
+	v.start()
+	left := exchange(t, v.cable(0), v.cable(1), 4)
+	for q, w := range v.status().Workers {
+		if want := uint64(len(left) * perQueue); q == 3 && w.Frames < want || q != 3 && w.Frames > 50 {
+			t.Errorf("worker %d saw %d frames of %d, all of which are the last's", q, w.Frames, want)
+		}
+	}
+	if slices.Min(left) != perQueue {
+		t.Errorf("of %d frames a source port there left %v", perQueue, left)
+	}
+}
