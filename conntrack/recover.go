@@ -278,8 +278,11 @@ func at(list []uint32, i uint32) uint32 {
 // template returns where the template is now that a conn hung on: one that was recovered, of the same family and
 // service. A template hangs on nothing.
 func (r *recovery) template(was, old Ref, s *Spec) Ref {
+	if s.Flags&FlagTemplate != 0 || was.V6() != old.V6() {
+		return 0 // while templates are recovered others still make and fill what is read below
+	}
 	moved := r.moved[family(old)]
-	if s.Flags&FlagTemplate != 0 || was.V6() != old.V6() || int(was&idxMask) >= len(moved) {
+	if int(was&idxMask) >= len(moved) {
 		return 0
 	}
 	if now := moved[was&idxMask]; now != 0 && r.t.Entry(now).Service() == s.Service {
