@@ -151,7 +151,9 @@ func (p *Plan) rings(nic *NIC) {
 
 func (p *Plan) features(nic *NIC) {
 	p.feature(nic, featLRO, false, "XDP and forwarding cannot have merged frames")
-	p.feature(nic, featGROHW, false, "XDP and forwarding cannot have merged frames")
+	if nic.Driver != "virtio_net" { // it does that by itself as long as a program is attached, and refuses to be told so
+		p.feature(nic, featGROHW, false, "XDP and forwarding cannot have merged frames")
+	}
 	p.feature(nic, featRXCsum, true, "the kernel's own traffic on the port needs it not computed again")
 	if len(nic.VLANs) > 0 {
 		p.feature(nic, featRXVLAN, false, "the data plane has to see the tags of "+strings.Join(nic.VLANs, ", "))

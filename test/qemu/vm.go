@@ -79,7 +79,7 @@ func (v *vm) arguments(a *Assets, initramfs, socket string, m machine) []string 
 		// With interrupt remapping an affinity takes effect at once, not with the next interrupt.
 		"-machine", "q35,kernel-irqchip=split", "-device", "intel-iommu,intremap=on",
 		"-smp", fmt.Sprint(m.cpus), "-m", "768", "-kernel", a.Kernel, "-initrd", initramfs,
-		"-append", "console=ttyS0 quiet panic=-1 mitigations=off net.ifnames=0 rdinit=/bin/guest",
+		"-append", "console=ttyS0 quiet panic=-1 mitigations=off no_timer_check net.ifnames=0 rdinit=/bin/guest",
 		"-serial", "file:" + v.log, "-chardev", "socket,id=port,server=on,wait=off,path=" + socket, "-serial", "chardev:port",
 	}
 	for i, n := range m.nics {
