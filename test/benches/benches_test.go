@@ -16,17 +16,13 @@ import (
 	"ulvs/bench/tcp"
 	"ulvs/internal/testutil"
 	"ulvs/lvs"
-	"ulvs/test/lab"
 	"ulvs/test/lab/labtest"
 )
 
 // binary is the ulvs under test, built by TestMain.
 var binary string
 
-func TestMain(m *testing.M) {
-	lab.RunHelper()
-	os.Exit(labtest.Run(m, &binary))
-}
+func TestMain(m *testing.M) { labtest.Main(m, &binary) }
 
 func needLab(t *testing.T) {
 	t.Helper()

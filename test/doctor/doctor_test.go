@@ -23,10 +23,7 @@ import (
 // ulvsBinary is the ulvs under test, built by TestMain.
 var ulvsBinary string
 
-func TestMain(m *testing.M) {
-	lab.RunHelper()
-	os.Exit(labtest.Run(m, &ulvsBinary))
-}
+func TestMain(m *testing.M) { labtest.Main(m, &ulvsBinary) }
 
 // ward is a lab whose director is examined.
 type ward struct {

@@ -23,10 +23,7 @@ import (
 // ulvsBinary is the ulvs under test, built by TestMain.
 var ulvsBinary string
 
-func TestMain(m *testing.M) {
-	lab.RunHelper()
-	os.Exit(labtest.Run(m, &ulvsBinary))
-}
+func TestMain(m *testing.M) { labtest.Main(m, &ulvsBinary) }
 
 // peer is a process that speaks VRRP in a director's namespace.
 type peer struct {

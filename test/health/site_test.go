@@ -23,10 +23,7 @@ import (
 // binary is the ulvs under test, built by TestMain.
 var binary string
 
-func TestMain(m *testing.M) {
-	lab.RunHelper()
-	os.Exit(labtest.Run(m, &binary))
-}
+func TestMain(m *testing.M) { labtest.Main(m, &binary) }
 
 // The checks of the site, and how long they may take to find a dead server.
 const (

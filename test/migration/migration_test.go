@@ -15,10 +15,7 @@ import (
 
 var ulvsBinary string
 
-func TestMain(m *testing.M) {
-	lab.RunHelper()
-	os.Exit(labtest.Run(m, &ulvsBinary))
-}
+func TestMain(m *testing.M) { labtest.Main(m, &ulvsBinary) }
 
 // ipvs is what stands for the kernel's IPVS: it takes what arrives for the services, and nobody's VIP.
 const ipvs = "[node]\ninterfaces = [\"eth0\", \"eth1\"]\nvip_mode = \"netlink\"\n[restart]\nkeep = \"off\"\n" +

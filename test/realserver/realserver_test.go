@@ -25,10 +25,7 @@ import (
 // binary is the ulvs under test, built by TestMain.
 var binary string
 
-func TestMain(m *testing.M) {
-	lab.RunHelper()
-	os.Exit(labtest.Run(m, &binary))
-}
+func TestMain(m *testing.M) { labtest.Main(m, &binary) }
 
 // rack is a lab whose real servers are set up by the command.
 type rack struct {

@@ -21,10 +21,7 @@ import (
 // binary is the ulvs under test, built by TestMain.
 var binary string
 
-func TestMain(m *testing.M) {
-	lab.RunHelper()
-	os.Exit(labtest.Run(m, &binary))
-}
+func TestMain(m *testing.M) { labtest.Main(m, &binary) }
 
 // bed is a lab with servers, and a director that can be killed and started again.
 type bed struct {

@@ -26,10 +26,7 @@ import (
 // binary is the ulvs under test, built by TestMain.
 var binary string
 
-func TestMain(m *testing.M) {
-	lab.RunHelper()
-	os.Exit(labtest.Run(m, &binary))
-}
+func TestMain(m *testing.M) { labtest.Main(m, &binary) }
 
 // director is a running ulvs on d1.
 type director struct {

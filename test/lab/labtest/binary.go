@@ -6,7 +6,16 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"ulvs/test/lab"
 )
+
+// Main is the TestMain of a package that runs ulvs in labs: it serves as the labs' helper where it is asked to, or else
+// runs the tests as Run does, and exits.
+func Main(m *testing.M, binary *string) {
+	lab.RunHelper()
+	os.Exit(Run(m, binary))
+}
 
 // Run builds ulvs into a folder of its own, says in binary where it is, runs the tests, and removes it. It returns
 // what os.Exit takes.
