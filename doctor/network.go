@@ -185,32 +185,23 @@ const (
 
 // ask sends frames until one comes that match takes, and returns that; nil after patience.
 func (t *tap) ask(ctx context.Context, match func(frame []byte) bool, frames ...[]byte) ([]byte, error) {
+	ctx, answered := context.WithCancel(ctx)
+	defer answered()
 	answer := make(chan []byte, 1)
-	defer t.listen(func(frame []byte) {
+	err := t.gather(ctx, patience, func(frame []byte) {
 		if match(frame) {
 			select {
 			case answer <- frame:
+				answered()
 			default:
 			}
 		}
-	})()
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	again := time.NewTicker(askAgain)
-	defer again.Stop()
-	for {
-		for _, frame := range frames {
-			if err := t.send(frame); err != nil {
-				return nil, err
-			}
-		}
-		select {
-		case frame := <-answer:
-			return frame, nil
-		case <-ctx.Done():
-			return nil, nil
-		case <-again.C:
-		}
+	}, frames...)
+	select {
+	case frame := <-answer:
+		return frame, nil
+	default:
+		return nil, err
 	}
 }
 
