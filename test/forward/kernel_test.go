@@ -1,8 +1,6 @@
 package forward
 
 import (
-	"os"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -12,56 +10,13 @@ import (
 )
 
 // forwardedByKernel reads the kernel's counters of forwarded packets, both families.
-func forwardedByKernel(tb testing.TB, l *lab.Lab, ns string) (sum uint64) {
+func forwardedByKernel(tb testing.TB, l *lab.Lab, ns string) uint64 {
 	tb.Helper()
-	err := l.Do(ns, func() error {
-		v4, err := os.ReadFile("/proc/thread-self/net/snmp")
-		if err != nil {
-			return err
-		}
-		v6, err := os.ReadFile("/proc/thread-self/net/snmp6")
-		if err != nil {
-			return err
-		}
-		sum = columnOf(string(v4), "Ip:", "ForwDatagrams") + lineOf(string(v6), "Ip6OutForwDatagrams")
-		return nil
-	})
+	sum, err := l.KernelForwarded(ns)
 	if err != nil {
 		tb.Fatal(err)
 	}
 	return sum
-}
-
-// columnOf reads a counter of /proc/net/snmp: a line of names, then one of values.
-func columnOf(text, prefix, name string) uint64 {
-	var names []string
-	for line := range strings.Lines(text) {
-		f := strings.Fields(line)
-		if len(f) == 0 || f[0] != prefix {
-			continue
-		}
-		if names == nil {
-			names = f
-			continue
-		}
-		for i := range names {
-			if names[i] == name {
-				n, _ := strconv.ParseUint(f[i], 10, 64)
-				return n
-			}
-		}
-	}
-	return 0
-}
-
-func lineOf(text, name string) uint64 {
-	for line := range strings.Lines(text) {
-		if f := strings.Fields(line); len(f) == 2 && f[0] == name {
-			n, _ := strconv.ParseUint(f[1], 10, 64)
-			return n
-		}
-	}
-	return 0
 }
 
 // inside runs fn in a namespace of the lab and ends the test on its error.
