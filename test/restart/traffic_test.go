@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"ulvs/internal/testutil"
 	"ulvs/lvs"
 	"ulvs/test/lab"
 )
@@ -113,18 +114,20 @@ func goOn(t *testing.T, flows []*flow) {
 
 // probe sends a numbered datagram every millisecond through one session, and notes what comes back.
 type probe struct {
-	conn net.Conn
-	stop chan struct{}
-	done chan struct{}
-	sent []time.Time
-	back []time.Time // zero: lost
+	conn     net.Conn
+	stop     chan struct{}
+	done     chan struct{}
+	answered chan struct{} // closed by the first answer
+	sent     []time.Time
+	back     []time.Time // zero: lost
 }
 
 const probeEvery = time.Millisecond
 
+// startProbe returns once the first answer is back: from then on the probe's session is in the table.
 func startProbe(t *testing.T, l *lab.Lab, m lvs.Method) *probe {
 	t.Helper()
-	p := &probe{stop: make(chan struct{}), done: make(chan struct{})}
+	p := &probe{stop: make(chan struct{}), done: make(chan struct{}), answered: make(chan struct{})}
 	addrs := l.Addresses()
 	to := netip.AddrPortFrom(addrs.VIP(m).IPv4, lab.PortEcho).String()
 	if err := l.Do("c1", func() (err error) { p.conn, err = net.Dial("udp", to); return err }); err != nil {
@@ -133,6 +136,11 @@ func startProbe(t *testing.T, l *lab.Lab, m lvs.Method) *probe {
 	received := make(chan map[int]time.Time, 1)
 	go func() { received <- p.receive() }()
 	go p.run(received)
+	select {
+	case <-p.answered:
+	case <-time.After(testutil.AwaitLimit):
+		t.Fatal("the probe was never answered")
+	}
 	return p
 }
 
@@ -167,6 +175,9 @@ func (p *probe) receive() map[int]time.Time {
 		_, text, ok := strings.Cut(string(buf[:n]), "\n")
 		var i int
 		if _, err := fmt.Sscan(text, &i); ok && err == nil {
+			if len(got) == 0 {
+				close(p.answered)
+			}
 			got[i] = time.Now()
 		}
 	}
