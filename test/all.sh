@@ -26,12 +26,12 @@ as_caller make -s build
 
 # Only packages that use the kernel get the requirement: a skip there is a failure.
 say "unit, pipelines, and the lab with real AF_XDP"
-ULVS_REQUIRE=netns,afxdp,browser,tmux,systemd CGO_ENABLED=0 go test -json -count=1 -p 1 -timeout 15m ./... 2>&1 |
+ULVS_REQUIRE=netns,afxdp,browser,tmux,systemd CGO_ENABLED=0 go test -json -count=1 -p 1 -timeout 6m ./... 2>&1 |
 	go run ./test/report >"$log" || status=1
 cat "$log"
 
 say "race detector"
-CGO_ENABLED=1 go test -json -race -short -shuffle=on -p 2 -timeout 15m $(go list ./... | grep -v /test/) 2>&1 |
+CGO_ENABLED=1 go test -json -race -short -shuffle=on -p 2 -timeout 6m $(go list ./... | grep -v /test/) 2>&1 |
 	go run ./test/report >"$log.race" || status=1
 cat "$log.race"
 
