@@ -19,16 +19,12 @@ type Change struct {
 // Diff returns what must happen to from to make it to, in to's order and what is removed last.
 func Diff(from, to State) []Change {
 	d := differ{from: careByKey(from.Care), to: careByKey(to.Care)}
-	old := byKey(from.Services)
-	for i := range to.Services {
-		d.service(old[to.Services[i].Key], &to.Services[i])
-	}
-	kept := byKey(to.Services)
-	for i := range from.Services {
-		if key := from.Services[i].Key; kept[key] == nil {
-			d.of = "service " + key.Name()
-			d.note(d.of, "removed")
+	if sameKeys(from.Services, to.Services) { // as after most edits: 10 000 look-ups less
+		for i := range to.Services {
+			d.service(&from.Services[i], &to.Services[i])
 		}
+	} else {
+		d.services(from.Services, to.Services)
 	}
 	d.of = ""
 	d.values("timeouts", timeoutValues(from.Timeouts), timeoutValues(to.Timeouts))
@@ -40,6 +36,11 @@ func Diff(from, to State) []Change {
 		}
 	}
 	return d.changes
+}
+
+// sameKeys reports whether both lists have the same services in the same order.
+func sameKeys(a, b []lvs.Service) bool {
+	return slices.EqualFunc(a, b, func(a, b lvs.Service) bool { return a.Key == b.Key })
 }
 
 // Lost counts the differences from loaded to running that are no more when running becomes next.
@@ -95,6 +96,21 @@ type differ struct {
 
 func (d *differ) note(object, text string) {
 	d.changes = append(d.changes, Change{object, d.of, object + ": " + text})
+}
+
+// services notes what differs in lists whose places do not agree.
+func (d *differ) services(from, to []lvs.Service) {
+	old := byKey(from)
+	for i := range to {
+		d.service(old[to[i].Key], &to[i])
+	}
+	kept := byKey(to)
+	for i := range from {
+		if key := from[i].Key; kept[key] == nil {
+			d.of = "service " + key.Name()
+			d.note(d.of, "removed")
+		}
+	}
 }
 
 func (d *differ) service(from, to *lvs.Service) {

@@ -42,7 +42,7 @@ func ApplyEdits(s State, edits []Edit) (State, error) {
 	if len(edits) > MaxEdits {
 		return s, fmt.Errorf("%d edits; give up to %d at once", len(edits), MaxEdits)
 	}
-	e := &editing{state: s, at: map[lvs.ServiceKey]int{}, tables: map[lvs.ServiceKey]map[string]any{}}
+	e := &editing{state: s, at: make(map[lvs.ServiceKey]int, len(s.Services)), tables: map[lvs.ServiceKey]map[string]any{}}
 	for i := range s.Services {
 		e.at[s.Services[i].Key] = i
 	}

@@ -246,8 +246,8 @@ func TestComplaintsAboutServices(t *testing.T) {
 		{"keepalived's words", in("lb_algo = \"rr\"\nlb_kind = \"DR\""),
 			`f:5: service[0].lb_algo: unknown key; did you mean scheduler?` + "\n" +
 				`f:6: service[0].lb_kind: unknown key; did you mean method?`},
-		{"keys of later versions", in("persistence_engine = \"sip\""),
-			`f:5: service[0].persistence_engine: not supported by this version yet; remove it`},
+		{"keys of others", in("persistence_engine = \"sip\""),
+			`f:5: service[0].persistence_engine: ulvs has none; remove it`},
 		{"service twice", service + "[[service]]\nvip = \"192.0.2.10:80\"\n",
 			`f:5: service[1]: service tcp 192.0.2.10:80 is given twice; the first one is on line 3, remove one`},
 	})

@@ -61,7 +61,7 @@ type defaults struct {
 }
 
 func (p *parser) service(t *table) lvs.Service {
-	t.notYet("persistence_engine")
+	t.never("persistence_engine")
 	key, ok := t.serviceKey()
 	s := lvs.Service{Key: key, Scheduler: t.scheduler()}
 	s.SchedFlags = t.schedFlags(s.Scheduler)

@@ -11,11 +11,11 @@ import (
 // table reads one TOML table. Every getter marks its key as known, so what is
 // left at done is unknown, and a new key needs no second list.
 type table struct {
-	p     *parser
-	path  string
-	m     map[string]any
-	known []string // suggested for unknown keys
-	later []string // known, but of later versions
+	p       *parser
+	path    string
+	m       map[string]any
+	known   []string // suggested for unknown keys
+	foreign []string // known, but of later versions
 }
 
 // span bounds a number, ends included.
@@ -211,16 +211,16 @@ func withoutIndexes(path string) string {
 	return strings.Join(parts, ".")
 }
 
-// notYet names keys that are part of the format but not of this version.
-func (t *table) notYet(keys ...string) { t.later = append(t.later, keys...) }
+// never names keys that operators know from elsewhere, and that ulvs has no use for.
+func (t *table) never(keys ...string) { t.foreign = append(t.foreign, keys...) }
 
 // done complains about the keys that nobody asked for.
 func (t *table) done() {
 	for _, key := range sortedKeys(t.m) {
 		switch {
 		case slices.Contains(t.known, key):
-		case slices.Contains(t.later, key):
-			t.fail(key, "not supported by this version yet; remove it")
+		case slices.Contains(t.foreign, key):
+			t.fail(key, "ulvs has none; remove it")
 		default:
 			t.fail(key, "unknown key; %s", wouldBeRight(key, t.known))
 		}

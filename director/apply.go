@@ -126,8 +126,7 @@ func (n *Node) announce(built *lvs.Snapshot, services []*lvs.Service) (undo func
 	}
 	last := n.snapshots.Load()
 	s := *last
-	s.Dests = resized(last.Dests, max(len(last.Dests), len(built.Destinations)))
-	n.setDests(&s, built, added)
+	added = n.setDests(&s, built, added, max(len(last.Dests), len(built.Destinations)))
 	n.steer = s.Reindex(last, nil, added).Replies || n.steer
 	s.Name(n.opt.Table, nil, added)
 	n.store(&s, false)
@@ -137,18 +136,33 @@ func (n *Node) announce(built *lvs.Snapshot, services []*lvs.Service) (undo func
 	}
 }
 
-// setDests puts destinations of built into a snapshot, with their next hops.
-func (n *Node) setDests(s *dataplane.Snapshot, built *lvs.Snapshot, ids []int) {
-	for _, id := range ids {
-		s.Dests[id] = dataplane.Dest{}
-		if d := built.Destinations[id]; d != nil {
-			s.Dests[id] = n.dest(d)
-		}
+// setDests gives a snapshot room for size destinations and puts those of built into it, with their next hops. It
+// returns the ids of those that differ. If none does, as after a change of weights, which are the scheduler's, the
+// list is left as it is: a copy of 100 000 costs as much as all the rest.
+func (n *Node) setDests(s *dataplane.Snapshot, built *lvs.Snapshot, ids []int, size int) (differ []int) {
+	list, shared := s.Dests, true
+	if size != len(list) {
+		list, shared = resized(list, size), false
 	}
+	for _, id := range ids {
+		var d dataplane.Dest
+		if built.Destinations[id] != nil {
+			d = n.dest(built.Destinations[id])
+		}
+		if d == list[id] {
+			continue
+		}
+		if shared {
+			list, shared = resized(list, size), false
+		}
+		list[id], differ = d, append(differ, id)
+	}
+	s.Dests = list
 	if len(n.hops.keys) != len(s.Hops) {
 		n.hops.extend(s, n.network)
 		n.steer = true
 	}
+	return differ
 }
 
 // fate is what becomes of the sessions of a real server that goes: what the kernel does about it when somebody
@@ -221,8 +235,7 @@ func (n *Node) publishChange(before *lvs.Snapshot) {
 	for _, id := range services {
 		s.Services[id] = n.service(n.built.Services[id])
 	}
-	s.Dests = resized(last.Dests, len(n.built.Destinations))
-	n.setDests(&s, n.built, dests)
+	dests = n.setDests(&s, n.built, dests, len(n.built.Destinations))
 	moved := s.Reindex(last, services, dests)
 	s.Name(n.opt.Table, services, dests)
 	if moved.Services {
