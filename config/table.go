@@ -15,7 +15,7 @@ type table struct {
 	path    string
 	m       map[string]any
 	known   []string // suggested for unknown keys
-	foreign []string // known, but of later versions
+	foreign []string // known from elsewhere, see never
 }
 
 // span bounds a number, ends included.
