@@ -15,13 +15,22 @@ export DEB_VERSION DEB_ARCH SOURCE_DATE_EPOCH
 out=bin/package
 rm -rf $out
 mkdir -p $out
-bin/ulvs man $out/man
+# What runs here is built for here; what is packed may be for another architecture (GOARCH=arm64 make deb).
+here() {
+	GOARCH='' GOOS='' go "$@"
+}
+tool=bin/ulvs
+if [ "$DEB_ARCH" != "$(go env GOHOSTARCH)" ]; then
+	tool=$out/ulvs-here
+	here build -trimpath -ldflags "-s -w -X main.linked=$1" -o $tool ./cmd/ulvs
+fi
+$tool man $out/man
 gzip -9n $out/man/*.8
-bin/ulvs completion bash >$out/ulvs.bash
-bin/ulvs completion zsh >$out/_ulvs
-bin/ulvs completion fish >$out/ulvs.fish
-go run ./packaging/sbom bin/ulvs "$DEB_VERSION" >$out/sbom.json
+$tool completion bash >$out/ulvs.bash
+$tool completion zsh >$out/_ulvs
+$tool completion fish >$out/ulvs.fish
+here run ./packaging/sbom bin/ulvs "$DEB_VERSION" >$out/sbom.json
 deb=bin/ulvs_${DEB_VERSION}_$DEB_ARCH.deb
-GOFLAGS='' go run $nfpm package --config packaging/nfpm.yaml --packager deb --target "$deb" >$out/nfpm.log 2>&1 ||
+GOFLAGS='' here run $nfpm package --config packaging/nfpm.yaml --packager deb --target "$deb" >$out/nfpm.log 2>&1 ||
 	{ cat $out/nfpm.log >&2; exit 1; }
 echo "$deb"

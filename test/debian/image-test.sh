@@ -16,7 +16,7 @@ if [ ! -e "$tar" ]; then
 	# From where this machine has its packages, if it says so in a way that we can read.
 	mirror=$(cat /etc/apt/sources.list.d/*.sources /etc/apt/sources.list 2>/dev/null |
 		sed -n 's/^URIs: *//p; s/^deb  *\(http[^ ]*\).*/\1/p' | head -1)
-	mmdebstrap --quiet --variant=minbase \
+	mmdebstrap --quiet --format=tar --variant=minbase \
 		--include=systemd,systemd-sysv,dbus,iproute2,man-db,init-system-helpers,procps,passwd \
 		"$suite" "$tar.new" ${mirror:+"$mirror"}
 	mv "$tar.new" "$tar"
