@@ -8,7 +8,7 @@ BENCH   ?= .
 export CGO_ENABLED = 0
 
 .PHONY: conformance all build demo test check race fuzz unit lab bench bench-save generate install clean help
-.PHONY: screenshots differential sim versus bench-compare deb image-test sbom vulncheck man qemu-test
+.PHONY: screenshots differential sim versus bench-compare deb image image-test sbom vulncheck man qemu-test
 
 all: build
 
@@ -75,6 +75,9 @@ install: build ## install bin/ulvs and ipvsadm to PREFIX (default /usr/local)
 
 deb: build ## build the Debian package into bin (needs Go only)
 	@packaging/deb.sh '$(VERSION)'
+
+image: build ## bin/ulvs-VERSION.img, a disk that boots into Debian with ulvs, by BIOS and UEFI (root; PACKAGES= more)
+	@PACKAGES='$(PACKAGES)' packaging/image/build.sh '$(VERSION)'
 
 image-test: ## build the package and install, run, upgrade and purge it in a Debian root (needs root)
 	@test/debian/image-test.sh

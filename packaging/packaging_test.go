@@ -73,7 +73,8 @@ var complaints = regexp.MustCompile(`.*(Unknown|Failed to parse|gnoring).*`)
 // systemd warns of keys that it does not know, and starts the unit without them.
 func TestSystemdUnderstandsEveryLine(t *testing.T) {
 	needSystemd(t)
-	for _, unit := range units {
+	const image = "image/files/etc/systemd/system/"
+	for _, unit := range append(units, image+"ulvs-firstboot.service", image+"ulvs-fetch.service") {
 		out, _ := exec.Command("systemd-analyze", "verify", "./"+unit).CombinedOutput()
 		for _, complaint := range complaints.FindAll(out, -1) {
 			t.Errorf("%s: %s", unit, complaint)
@@ -92,7 +93,8 @@ func TestThePackagedRealServerUnitIsTheOneThatSetupWrites(t *testing.T) {
 }
 
 func TestScriptsAreShell(t *testing.T) {
-	for _, name := range []string{"deb.sh", "vulncheck.sh", "debian/postinst", "debian/prerm", "debian/postrm"} {
+	for _, name := range []string{"deb.sh", "vulncheck.sh", "debian/postinst", "debian/prerm", "debian/postrm", "image/build.sh",
+		"image/files/etc/kernel/postinst.d/zz-ulvs-boot"} {
 		if out, err := exec.Command("sh", "-n", name).CombinedOutput(); err != nil {
 			t.Errorf("%s: %v\n%s", name, err, out)
 		}

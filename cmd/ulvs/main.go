@@ -107,6 +107,7 @@ func (a *app) commands() []*cobra.Command {
 		a.traceCommand(),
 		a.benchCommand(),
 		a.realserverCommand(),
+		a.firstbootCommand(),
 		lab.Command(),
 		a.manCommand(),
 		a.versionCommand(),
