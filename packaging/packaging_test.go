@@ -93,8 +93,8 @@ func TestThePackagedRealServerUnitIsTheOneThatSetupWrites(t *testing.T) {
 }
 
 func TestScriptsAreShell(t *testing.T) {
-	for _, name := range []string{"deb.sh", "vulncheck.sh", "debian/postinst", "debian/prerm", "debian/postrm", "image/build.sh",
-		"image/files/etc/kernel/postinst.d/zz-ulvs-boot"} {
+	for _, name := range []string{"deb.sh", "vulncheck.sh", "debian/postinst", "debian/prerm", "debian/postrm",
+		"image/build.sh", "image/files/etc/kernel/postinst.d/zz-ulvs-boot"} {
 		if out, err := exec.Command("sh", "-n", name).CombinedOutput(); err != nil {
 			t.Errorf("%s: %v\n%s", name, err, out)
 		}
