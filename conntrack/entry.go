@@ -105,6 +105,9 @@ const _ = uint(31 - NumStates)
 
 func (e *Entry) load(i int) uint64 { return atomic.LoadUint64(&e.w[i]) }
 
+// word is a word as storeRelease wants it: an atomic.Uint64 is a uint64 and nothing else.
+func (e *Entry) word(i int) *atomic.Uint64 { return (*atomic.Uint64)(unsafe.Pointer(&e.w[i])) }
+
 // Meta is the word of an entry that changes together: life, state and flags at one moment.
 type Meta uint64
 

@@ -35,6 +35,18 @@ func (h *Handle) Find(ps []packet.Parsed, refs []Ref) {
 	}
 }
 
+// StillMissing reports whether frame i of the last Find, which had no conn, surely has none now either. If false,
+// FindKey tells. It costs a glance at a bucket that is in the cache.
+func (h *Handle) StillMissing(i int, v6 bool) bool {
+	p, _ := h.part(v6)
+	i &= maxBatch - 1
+	b := &h.batch
+	at, hash := uint64(b.bk[i]), b.hash[i]
+	bk := &p.buckets[at]
+	head := bk.head.Load()
+	return p.home(at, head, hash) == at && bk.vacant(head, hash) != nil && settled(head, bk.head.Load())
+}
+
 // FindKey looks up one key, of a conn or a template.
 func (h *Handle) FindKey(k *Key) Ref {
 	p, _ := h.part(k.V6)

@@ -72,6 +72,9 @@ func lookup(t testing.TB, h *Handle, k *Key) Ref {
 	if one := h.FindKey(k); one != refs[0] {
 		t.Fatalf("Find says %#x and FindKey %#x for %+v", refs[0], one, *k)
 	}
+	if refs[0] != 0 && h.StillMissing(0, k.V6) {
+		t.Fatalf("%+v is there and missing", *k)
+	}
 	return refs[0]
 }
 

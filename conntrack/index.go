@@ -140,16 +140,38 @@ func (x *index) unlink(c *cache, slot uint64) bool {
 	bk, head := x.lock(slot)
 	hole := x.search(bk, head, slot)
 	if hole == nil {
-		bk.head.Store(head)
+		storeRelease(&bk.head, head)
 		return false
 	}
 	if head>>overShift == 0 {
-		hole.Store(0)
+		storeRelease(hole, 0)
 	} else {
 		head = x.refill(c, bk, head, hole)
 	}
-	bk.head.Store(head)
+	storeRelease(&bk.head, head)
 	return true
+}
+
+// vacant returns an empty slot of the bucket if, by its head, no other slot can be of a key with that hash; nil: look
+// through the chain.
+func (b *bucket) vacant(head, hash uint64) *atomic.Uint64 {
+	if head>>overShift != 0 {
+		return nil
+	}
+	at := slotsPerBucket
+	for i := slotsPerBucket - 1; i >= 0; i-- {
+		s := b.slot[i].Load()
+		if (s^hash)>>idxBits == 0 {
+			return nil
+		}
+		if s == 0 {
+			at = i
+		}
+	}
+	if at == slotsPerBucket {
+		return nil
+	}
+	return &b.slot[at]
 }
 
 // search returns where the slot is in the locked bucket's chain.

@@ -169,3 +169,31 @@ func TestFindTakesAnyNumberOfFrames(t *testing.T) {
 		}
 	}
 }
+
+// What is inserted after a Find is missing no longer, wherever the table has grown to meanwhile; most of the rest is.
+func TestWhatWasMissingIsSeenWhenItComes(t *testing.T) {
+	for _, v6 := range []bool{false, true} {
+		h := newTable(t, Options{Bits: 8, Heap: true}).Worker(0)
+		ps, refs := make([]packet.Parsed, maxBatch), make([]Ref, maxBatch)
+		still := 0
+		for first := uint64(0); first < 4096; first += maxBatch {
+			for i := range ps {
+				s := flow(first+uint64(i), v6, 0)
+				ps[i] = frame(&s.Key)
+			}
+			h.Find(ps, refs)
+			for i := range ps {
+				if h.StillMissing(i, v6) {
+					still++
+				}
+				mustInsert(t, h, flow(first+uint64(i), v6, 0), 1)
+				if h.StillMissing(i, v6) {
+					t.Fatalf("IPv6 %v: conn %d is in the table and missing", v6, first+uint64(i))
+				}
+			}
+		}
+		if still < 2048 {
+			t.Errorf("IPv6 %v: %d of 4096 were seen to be missing still, want most", v6, still)
+		}
+	}
+}

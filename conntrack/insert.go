@@ -154,9 +154,12 @@ func (s *Spec) fill(e *Entry, now Tick) (meta uint64) {
 // linkReply links the reply key first, while the conn is not live. A key that is taken is left
 // alone until it is (supersede). False: no memory.
 func (n *insertion) linkReply() bool {
-	atomic.StoreUint64(&n.p.entry(n.idx).w[3], n.meta|lifePending)
+	n.publish(lifePending)
 	bk, head := n.p.index.lock(n.replyHash)
-	f := n.p.scan(bk, head, scanKey{&n.replyKey, n.replyHash})
+	f := found{hole: bk.vacant(head, n.replyHash)}
+	if f.hole == nil {
+		f = n.p.scan(bk, head, scanKey{&n.replyKey, n.replyHash})
+	}
 	ok := true
 	if f.ref == 0 && f.pending == 0 {
 		head, ok = n.put(bk, head, f.hole, n.replyHash)
@@ -164,34 +167,40 @@ func (n *insertion) linkReply() bool {
 		n.collided = true
 		n.meta |= uint64(FlagNoReply) << flagShift
 	}
-	bk.head.Store(head)
+	storeRelease(&bk.head, head)
 	return ok
 }
 
 // link links the forward key and makes the conn live, unless the key is there.
 func (n *insertion) link() (Ref, Result) {
 	bk, head := n.p.index.lock(n.hash)
-	f := n.p.scan(bk, head, scanKey{&n.spec.Key, n.hash})
+	f := found{hole: bk.vacant(head, n.hash)}
+	if f.hole == nil {
+		f = n.p.scan(bk, head, scanKey{&n.spec.Key, n.hash})
+	}
 	if f.ref != 0 {
-		bk.head.Store(head)
+		storeRelease(&bk.head, head)
 		return f.ref, Exists
 	}
 	head, ok := n.put(bk, head, f.hole, n.hash)
 	if ok {
-		atomic.StoreUint64(&n.p.entry(n.idx).w[3], n.meta|lifeLive)
+		n.publish(lifeLive)
 	}
-	bk.head.Store(head)
+	storeRelease(&bk.head, head)
 	if !ok {
 		return 0, Full
 	}
 	return n.p.ref(uint64(n.idx), matchForward), Inserted
 }
 
+// publish lets others see the entry, in this stage of its life.
+func (n *insertion) publish(life uint64) { storeRelease(n.p.entry(n.idx).word(3), n.meta|life) }
+
 // put stores the slot for a hash in a hole of the locked chain or a new overflow bucket.
 func (n *insertion) put(bk *bucket, head uint64, hole *atomic.Uint64, hash uint64) (uint64, bool) {
 	slot := hash&^idxMask | uint64(n.idx)
 	if hole != nil {
-		hole.Store(slot)
+		storeRelease(hole, slot)
 	} else {
 		o := n.p.pool.get(&n.l.cache)
 		if o == 0 {

@@ -20,6 +20,11 @@ func (w *Worker) miss(f *packet.Frame, p *packet.Parsed) Verdict {
 			return w.request(f, p, w.session(ref))
 		}
 	}
+	return w.unknown(f, p)
+}
+
+// unknown is miss for a packet that surely has no session.
+func (w *Worker) unknown(f *packet.Frame, p *packet.Parsed) Verdict {
 	if w.stack != nil {
 		if v, ok := w.probeAnswer(f, p); ok {
 			return v
@@ -112,7 +117,7 @@ func (w *Worker) pick(p *packet.Parsed, svc *Service) (lvs.DestID, conntrack.Ref
 }
 
 func (w *Worker) pickNew(p *packet.Parsed, svc *Service) lvs.DestID {
-	w.tuple = p.Tuple() // not a local: it would escape through the scheduler's interface
+	p.PutTuple(&w.tuple) // not a local: it would escape through the scheduler's interface
 	id, ok := svc.Scheduler.Pick(&w.tuple, int64(w.now/conntrack.TicksPerSecond))
 	if !ok {
 		return 0
@@ -131,10 +136,10 @@ type newSession struct {
 }
 
 func (w *Worker) insert(p *packet.Parsed, n newSession) (conntrack.Ref, conntrack.Result) {
-	spec := conntrack.Spec{
-		Key: flowKey(p), Dest: uint32(n.id), Service: uint32(n.svc.Config.ID), Control: n.template,
-		DestAddr: n.dest.Addr, DestPort: n.dest.Port,
-	}
+	spec := &w.spec // not a local, which would be cleared and then written again; all of it is set here
+	spec.Addr, spec.L4, spec.V6 = p.Addr, p.L4, p.V6()
+	spec.DestAddr, spec.DestPort = n.dest.Addr, n.dest.Port
+	spec.Dest, spec.Service, spec.Control = uint32(n.id), uint32(n.svc.Config.ID), n.template
 	switch {
 	case n.svc.Persist != 0:
 		spec.DestPort = persistPort(p, n.svc.Config, n.dest)
@@ -157,7 +162,7 @@ func (w *Worker) insert(p *packet.Parsed, n newSession) (conntrack.Ref, conntrac
 	}
 	spec.State = w.firstState(p, inputDir(spec.Flags))
 	spec.Timeout = w.snap.Timeouts.Of(spec.State)
-	ref, result := w.conns.Insert(&spec, w.now)
+	ref, result := w.conns.Insert(spec, w.now)
 	if result != conntrack.Inserted {
 		return ref, result
 	}

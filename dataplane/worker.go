@@ -74,8 +74,9 @@ type Worker struct {
 	swept        conntrack.Tick
 	answers      answerBudget
 	random       uint64
-	tuple        packet.Tuple  // of the packet being scheduled
-	inner        packet.Parsed // of the packet that an ICMP error quotes
+	tuple        packet.Tuple   // of the packet being scheduled
+	spec         conntrack.Spec // of its session; Aux and Version stay 0
+	inner        packet.Parsed  // of the packet that an ICMP error quotes
 	pieces       [pieceLimit]packet.Frame
 	nPieces      int
 	gathering    *Reassembly
@@ -297,7 +298,11 @@ func (w *Worker) flows(frames []packet.Frame, v *family) {
 			}
 		}
 		i := at[k] & (BatchSize - 1)
-		w.verdicts[i] = w.flow(&frames[i], &parsed[k], refs[k])
+		if refs[k] == 0 && w.conns.StillMissing(k, v == &w.v6) {
+			w.verdicts[i] = w.unknown(&frames[i], &parsed[k])
+		} else {
+			w.verdicts[i] = w.flow(&frames[i], &parsed[k], refs[k])
+		}
 	}
 }
 

@@ -90,21 +90,30 @@ type Tuple struct {
 
 // Tuple expands p's key. Valid for every Kind but KindNone and KindARP.
 func (p *Parsed) Tuple() (t Tuple) {
+	p.PutTuple(&t)
+	return t
+}
+
+// PutTuple is Tuple without a copy.
+func (p *Parsed) PutTuple(t *Tuple) {
 	if p.V6() {
 		binary.LittleEndian.PutUint64(t.Src[0:], p.Addr[0])
 		binary.LittleEndian.PutUint64(t.Src[8:], p.Addr[1])
 		binary.LittleEndian.PutUint64(t.Dst[0:], p.Addr[2])
 		binary.LittleEndian.PutUint64(t.Dst[8:], p.Addr[3])
 	} else {
-		t.Src[10], t.Src[11], t.Dst[10], t.Dst[11] = 0xff, 0xff, 0xff, 0xff
-		binary.LittleEndian.PutUint32(t.Src[12:], uint32(p.Addr[0]))
-		binary.LittleEndian.PutUint32(t.Dst[12:], uint32(p.Addr[0]>>32))
+		binary.LittleEndian.PutUint64(t.Src[0:], 0)
+		binary.LittleEndian.PutUint64(t.Src[8:], mapped|p.Addr[0]<<32)
+		binary.LittleEndian.PutUint64(t.Dst[0:], 0)
+		binary.LittleEndian.PutUint64(t.Dst[8:], mapped|p.Addr[0]>>32<<32)
 	}
 	t.SrcPort = swap16(uint16(p.L4))
 	t.DstPort = swap16(uint16(p.L4 >> 16))
 	t.Proto = p.Proto
-	return t
 }
+
+// mapped is what stands before an IPv4 address in the second half of an IPv6 one.
+const mapped = 0xffff << 16
 
 // SrcAddrPort returns the source of t, IPv4 unmapped.
 func (t *Tuple) SrcAddrPort() netip.AddrPort {
