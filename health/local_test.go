@@ -14,6 +14,7 @@ import (
 	"golang.org/x/net/icmp"
 
 	"ulvs/internal/runner"
+	"ulvs/internal/testutil"
 	"ulvs/lvs"
 )
 
@@ -41,23 +42,29 @@ func TestScriptChecks(t *testing.T) {
 		{"dynamic 255", dynamic("exit 255"), "", 253, ""},
 		{"knows what it checks", sh(`[ "$ULVS_REAL_SERVER $ULVS_SERVICE" = "127.0.0.1:9 tcp 192.0.2.1:80" ]`), "", -1, ""},
 		{"a signal", sh("kill -KILL $$"), ReasonSignal, -1, "killed"},
-		{"endless", sh("echo busy; while :; do sleep 0.01; done"), ReasonTimeout, -1, "stopped after 300ms: busy"},
-		{"endless, with children", sh("sleep 1000 & sleep 1001 & wait"), ReasonTimeout, -1, "stopped after 300ms"},
-		{"endless words", sh("yes; exit 1"), ReasonTimeout, -1, "stopped after 300ms: y y"},
+		{"endless", sh("echo busy; while :; do sleep 0.01; done"), ReasonTimeout, -1, "stopped after 2s: busy"},
+		{"endless, with children", sh("sleep 1000 & sleep 1001 & wait"), ReasonTimeout, -1, "stopped after 2s"},
+		{"endless words", sh("yes; exit 1"), ReasonTimeout, -1, "stopped after 2s: y y"},
 		{"children left behind", sh("sleep 1000 & exit 0"), "", -1, ""},
 		{"control characters", sh(`printf 'a\r\n\033[2Jb'; exit 1`), ReasonExit, -1, "1: a   [2Jb"},
 		{"no such program", Spec{Kind: KindScript, Path: "/nonexistent"}, ReasonExit, -1, "start /nonexistent"},
 		{"a folder", Spec{Kind: KindScript, Path: "/tmp"}, ReasonExit, -1, "start /tmp"},
 	} {
-		c.spec.Timeout = Some(patience)
-		r := askAt(t, c.spec, netip.MustParseAddrPort("127.0.0.1:9"))
-		wantReason(t, c.name, r, c.want)
-		if !strings.HasPrefix(r.Detail, c.detail) {
-			t.Errorf("%s: detail %q, want %q", c.name, r.Detail, c.detail)
-		}
-		if r.Dynamic != (c.weight >= 0) || r.Dynamic && r.Weight != c.weight {
-			t.Errorf("%s: weight %d, dynamic %v", c.name, r.Weight, r.Dynamic)
-		}
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			c.spec.Timeout = Some(testutil.AwaitLimit)
+			if c.want == ReasonTimeout {
+				c.spec.Timeout = Some(2 * time.Second) // time to say something before
+			}
+			r := askAt(t, c.spec, netip.MustParseAddrPort("127.0.0.1:9"), c.want)
+			wantReason(t, c.name, r, c.want)
+			if !strings.HasPrefix(r.Detail, c.detail) {
+				t.Errorf("detail %q, want %q", r.Detail, c.detail)
+			}
+			if r.Dynamic != (c.weight >= 0) || r.Dynamic && r.Weight != c.weight {
+				t.Errorf("weight %d, dynamic %v", r.Weight, r.Dynamic)
+			}
+		})
 	}
 }
 
@@ -99,14 +106,14 @@ func TestFileChecks(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		r := askAt(t, c.spec, real())
+		r := askAt(t, c.spec, real(), c.want)
 		wantReason(t, c.name, r, c.want)
 		if r.OK && (r.Dynamic != c.spec.Dynamic || r.Weight != c.added) {
 			t.Errorf("%s: %+v", c.name, r)
 		}
 	}
 	for _, path := range []string{fifo, dir, "/dev/zero"} {
-		wantReason(t, path, askAt(t, Spec{Kind: KindFile, Path: path}, real()), ReasonFile)
+		wantReason(t, path, askAt(t, Spec{Kind: KindFile, Path: path}, real(), ReasonFile), ReasonFile)
 	}
 }
 
@@ -119,10 +126,10 @@ func TestPingChecks(t *testing.T) {
 	}
 	probe.Close()
 	for _, addr := range []string{"127.0.0.1:0", "[::1]:0"} {
-		wantReason(t, addr, askAt(t, Spec{Kind: KindPing}, netip.MustParseAddrPort(addr)), "")
+		wantReason(t, addr, askAt(t, Spec{Kind: KindPing}, netip.MustParseAddrPort(addr), ""), "")
 	}
 	bound := Spec{Kind: KindPing, BindTo: netip.MustParseAddr("127.0.0.8")}
-	wantReason(t, "bound", askAt(t, bound, netip.MustParseAddrPort("127.0.0.1:0")), "")
+	wantReason(t, "bound", askAt(t, bound, netip.MustParseAddrPort("127.0.0.1:0"), ""), "")
 }
 
 func TestAnEchoReplyIsKnownByItsToken(t *testing.T) {

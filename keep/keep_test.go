@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"ulvs/internal/sdnotify"
+	"ulvs/internal/testutil"
 )
 
 // started runs a keeper in this process. done is closed when it has ended.
@@ -225,17 +226,15 @@ func TestAKeeperOfItsOwnOutlivesWhoStartedIt(t *testing.T) {
 	keeps(t, path, "table=sessions")
 	c := dial(t, path)
 	must(t, c.Leave(0))
-	for end := time.Now().Add(30 * time.Second); ; {
+	testutil.Await(t, "the keeper to end", func() bool {
 		c, err := Dial(path)
 		if errors.Is(err, fs.ErrNotExist) {
-			return
+			return true
 		}
 		must(t, err)
 		must(t, c.Close())
-		if time.Now().After(end) {
-			t.Fatal("the keeper does not end")
-		}
-	}
+		return false
+	})
 }
 
 func runAsDirector(t *testing.T, path string) {

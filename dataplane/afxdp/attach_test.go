@@ -15,6 +15,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"ulvs/internal/testutil"
 	"ulvs/packet"
 )
 
@@ -71,7 +72,7 @@ func TestOnlyServiceTrafficLeavesTheKernel(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.inject(t, kernelFrame(w, to, 53))
-		if !heard(kernel, 2*time.Second) {
+		if !heard(kernel, testutil.AwaitLimit) {
 			t.Error("another port's datagram did not reach the kernel")
 		}
 		frames := make([]packet.Frame, 4)
@@ -88,7 +89,7 @@ func TestOnlyServiceTrafficLeavesTheKernel(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.inject(t, kernelFrame(w, to, 53))
-		if !heard(kernel, 2*time.Second) {
+		if !heard(kernel, testutil.AwaitLimit) {
 			t.Error("without a socket the service's datagram did not reach the kernel")
 		}
 	})
@@ -106,7 +107,7 @@ func TestAClosedSetGivesTheTrafficBack(t *testing.T) {
 		if err := q.Close(); err != nil {
 			t.Fatal(err)
 		}
-		for end := time.Now().Add(3 * time.Second); ; {
+		for end := time.Now().Add(testutil.AwaitLimit); ; {
 			w.inject(t, kernelFrame(w, to, 53))
 			if heard(kernel, 50*time.Millisecond) {
 				return
@@ -206,10 +207,10 @@ func TestGenericModeForwards(t *testing.T) {
 		}
 		q := b.openOn(t, st, Options{}, w)
 		w.inject(t, w.udpFrame(testVIP, 1, 2, "generic"))
-		if got, sent := forward(t, q, 0, 1, 2*time.Second); got != 1 || sent != 1 {
+		if got, sent := forward(t, q, 0, 1, testutil.AwaitLimit); got != 1 || sent != 1 {
 			t.Fatalf("received %d, sent %d", got, sent)
 		}
-		if w.capture(t, "generic", 2*time.Second) == nil {
+		if w.capture(t, "generic", testutil.AwaitLimit) == nil {
 			t.Error("nothing came out")
 		}
 	})
@@ -270,13 +271,13 @@ func TestKillLeavesTheKernelItsTraffic(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = cmd.Wait()
-	for end := time.Now().Add(3 * time.Second); programOn(w.near.Index) != 0; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(testutil.AwaitLimit); programOn(w.near.Index) != 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("the program outlived its process")
 		}
 	}
 	w.inject(t, kernelFrame(w, to, 53))
-	if !heard(kernel, 2*time.Second) {
+	if !heard(kernel, testutil.AwaitLimit) {
 		t.Error("the kernel does not answer after kill -9")
 	}
 	s, err := Open(Options{Interfaces: []Interface{w.near}})

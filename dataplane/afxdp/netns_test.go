@@ -13,6 +13,7 @@ import (
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
+	"ulvs/internal/testutil"
 	"ulvs/packet"
 )
 
@@ -245,7 +246,7 @@ func forward(t testing.TB, q testQueue, to uint8, n int, within time.Duration) (
 func settle(t testing.TB, q testQueue) {
 	t.Helper()
 	frames := make([]packet.Frame, 64)
-	for end := time.Now().Add(2 * time.Second); time.Now().Before(end); {
+	for end := time.Now().Add(testutil.AwaitLimit); time.Now().Before(end); {
 		q.Release(frames[:q.Recv(frames)])
 		tx := 0
 		for _, p := range q.Account().Ports {

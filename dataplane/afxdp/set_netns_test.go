@@ -10,6 +10,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"ulvs/internal/testutil"
 	"ulvs/packet"
 )
 
@@ -22,10 +23,10 @@ func TestFramesInOnePortLeaveByTheOther(t *testing.T) {
 		for i := range n {
 			want := in.udpFrame(testVIP, 1000, 80, frameText(i))
 			in.inject(t, want)
-			if got, sent := forward(t, q, 1, 1, 2*time.Second); got != 1 || sent != 1 {
+			if got, sent := forward(t, q, 1, 1, testutil.AwaitLimit); got != 1 || sent != 1 {
 				t.Fatalf("frame %d: received %d, sent %d", i, got, sent)
 			}
-			if got := out.capture(t, frameText(i), 2*time.Second); !bytes.Equal(got, want) {
+			if got := out.capture(t, frameText(i), testutil.AwaitLimit); !bytes.Equal(got, want) {
 				t.Fatalf("frame %d: got\n%x want\n%x", i, got, want)
 			}
 		}
@@ -55,7 +56,7 @@ func TestHeadroomIsThereToPrepend(t *testing.T) {
 		if q.Send(frames) != 1 {
 			t.Fatal("not sent")
 		}
-		if got := w.capture(t, "prepended", 2*time.Second); !bytes.HasPrefix(got, head) {
+		if got := w.capture(t, "prepended", testutil.AwaitLimit); !bytes.HasPrefix(got, head) {
 			t.Errorf("got %x", got)
 		}
 		settle(t, q)
@@ -65,7 +66,7 @@ func TestHeadroomIsThereToPrepend(t *testing.T) {
 // recvOne receives one frame.
 func recvOne(t testing.TB, q testQueue, frames []packet.Frame) {
 	t.Helper()
-	for end := time.Now().Add(2 * time.Second); time.Now().Before(end); {
+	for end := time.Now().Add(testutil.AwaitLimit); time.Now().Before(end); {
 		if q.Recv(frames[:1]) == 1 {
 			return
 		}
@@ -91,9 +92,11 @@ func TestTwoQueuesEachGetTheirFrames(t *testing.T) {
 				got[j] += k
 			}
 		}
-		for j, q := range []testQueue{q0, q1} {
-			k, _ := forward(t, q, 1, n-got[0]-got[1], 100*time.Millisecond)
-			got[j] += k
+		for end := time.Now().Add(testutil.AwaitLimit); got[0]+got[1] < n && time.Now().Before(end); {
+			for j, q := range []testQueue{q0, q1} {
+				k, _ := forward(t, q, 1, 1, time.Millisecond)
+				got[j] += k
+			}
 		}
 		if got[0] == 0 || got[1] == 0 || got[0]+got[1] != n {
 			t.Errorf("queues got %v frames, want %d in all and some each", got, n)
@@ -118,8 +121,11 @@ func TestSendMoreThanTheRingHolds(t *testing.T) {
 		}
 		sent := q.Send(frames[:n])
 		seen := 0
-		for w.capture(t, "ulvs-frame-", 200*time.Millisecond) != nil {
+		for seen < sent && w.capture(t, "ulvs-frame-", testutil.AwaitLimit) != nil {
 			seen++
+		}
+		if w.capture(t, "ulvs-frame-", 50*time.Millisecond) != nil {
+			t.Errorf("more than the %d that were sent arrive", sent)
 		}
 		s := q.Stats()[0]
 		if seen != sent || sent < 64 || int(s.TXFull) != n-sent || int(s.TX) != sent {
@@ -136,10 +142,10 @@ func TestReopenAtOnce(t *testing.T) {
 		for i := range 5 {
 			q := b.openOn(t, st, Options{}, in, out)
 			in.inject(t, in.udpFrame(testVIP, 1, 2, frameText(i)))
-			if got, _ := forward(t, q, 1, 1, 2*time.Second); got != 1 {
+			if got, _ := forward(t, q, 1, 1, testutil.AwaitLimit); got != 1 {
 				t.Fatalf("round %d: nothing received", i)
 			}
-			if out.capture(t, frameText(i), 2*time.Second) == nil {
+			if out.capture(t, frameText(i), testutil.AwaitLimit) == nil {
 				t.Fatalf("round %d: nothing came out", i)
 			}
 			if err := q.Close(); err != nil {
@@ -192,7 +198,7 @@ func TestADeletedInterfaceIsReportedAndTheOthersGoOn(t *testing.T) {
 			t.Fatal(err)
 		}
 		var failed *PortError
-		for end := time.Now().Add(3 * time.Second); failed == nil && time.Now().Before(end); {
+		for end := time.Now().Add(testutil.AwaitLimit); failed == nil && time.Now().Before(end); {
 			errors.As(q.Wait(20*time.Millisecond), &failed)
 		}
 		if failed == nil || failed.Port != 0 || failed.Name != "g0" {
@@ -202,11 +208,11 @@ func TestADeletedInterfaceIsReportedAndTheOthersGoOn(t *testing.T) {
 			t.Errorf("reported twice: %v", err)
 		}
 		in.inject(t, in.udpFrame(testVIP, 1, 2, "still here"))
-		if got, sent := forward(t, q, 2, 1, 2*time.Second); got != 1 || sent != 1 {
+		if got, sent := forward(t, q, 2, 1, testutil.AwaitLimit); got != 1 || sent != 1 {
 			t.Fatalf("received %d, sent %d", got, sent)
 		}
 		in.inject(t, in.udpFrame(testVIP, 1, 2, "to the dead"))
-		if got, sent := forward(t, q, 0, 1, 2*time.Second); got != 1 || sent != 0 {
+		if got, sent := forward(t, q, 0, 1, testutil.AwaitLimit); got != 1 || sent != 0 {
 			t.Fatalf("received %d, sent %d to a dead port", got, sent)
 		}
 		if s := q.Stats(); !s[0].Down || s[0].TXErrors != 1 || s[1].Down {
@@ -234,7 +240,7 @@ func TestALinkThatIsDownHoldsFramesAndLosesNone(t *testing.T) {
 			t.Fatal(err)
 		}
 		settle(t, q)
-		for end := time.Now().Add(5 * time.Second); q.Recv(frames[:1]) == 0; { // the far end's carrier takes a while
+		for end := time.Now().Add(testutil.AwaitLimit); q.Recv(frames[:1]) == 0; { // the far end's carrier takes a while
 			if time.Now().After(end) {
 				t.Fatal("nothing arrives after the link came back")
 			}

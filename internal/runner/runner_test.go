@@ -68,9 +68,16 @@ func TestACommandThatIgnoresSIGTERMIsKilledWithItsChildren(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "pid")
 	c := sh(`trap "" TERM; (trap "" TERM; while :; do sleep 0.05; done) & echo $! > ` + file + `
 		while :; do sleep 0.05; done`)
-	c.Timeout, c.Grace = 300*time.Millisecond, 50*time.Millisecond
-	out := run(t, c)
-	if !out.TimedOut || out.Signal != syscall.SIGKILL {
+	c.Grace = 50 * time.Millisecond
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan Outcome)
+	go func() {
+		out, _ := New(1).Run(ctx, c)
+		done <- out
+	}()
+	pidIn(t, file) // it ignores signals by now
+	cancel()
+	if out := <-done; !out.TimedOut || out.Signal != syscall.SIGKILL {
 		t.Errorf("got %+v", out)
 	}
 	awaitGone(t, file)
@@ -79,7 +86,7 @@ func TestACommandThatIgnoresSIGTERMIsKilledWithItsChildren(t *testing.T) {
 func TestWhatACommandLeavesRunningIsKilled(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "pid")
 	out := run(t, sh("sleep 1000 & echo $! > "+file))
-	if out.Code != 0 || out.TimedOut || out.Took > 10*time.Second {
+	if out.Code != 0 || out.TimedOut || out.Took > testutil.AwaitLimit {
 		t.Errorf("got %+v", out)
 	}
 	awaitGone(t, file)
@@ -91,7 +98,7 @@ func TestAChildThatLeftTheGroupDoesNotHoldTheResult(t *testing.T) {
 		while [ ! -s `+file+` ]; do sleep 0.01; done`))
 	pid := pidIn(t, file)
 	defer syscall.Kill(pid, syscall.SIGKILL)
-	if out.Code != 0 || out.Took > 10*time.Second {
+	if out.Code != 0 || out.Took > testutil.AwaitLimit {
 		t.Errorf("got %+v", out)
 	}
 	if err := syscall.Kill(pid, 0); err != nil {

@@ -7,7 +7,7 @@ import (
 
 // AwaitLimit is how long Await waits: far longer than anything takes on a busy
 // machine, so that only a missing event fails.
-const AwaitLimit = 30 * time.Second
+const AwaitLimit = 60 * time.Second
 
 // awaitStep is how often Await looks.
 const awaitStep = time.Millisecond

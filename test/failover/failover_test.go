@@ -88,9 +88,9 @@ func (p *peer) end(sig syscall.Signal) {
 	select {
 	case err := <-p.ended:
 		p.ended <- err
-	case <-time.After(15 * time.Second):
+	case <-time.After(testutil.AwaitLimit):
 		_ = p.cmd.Process.Kill()
-		p.t.Errorf("%s on %s did not end within 15 s of %v", p.cmd.Path, p.name, sig)
+		p.t.Errorf("%s on %s did not end within %v of %v", p.cmd.Path, p.name, testutil.AwaitLimit, sig)
 	}
 }
 

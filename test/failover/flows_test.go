@@ -28,7 +28,7 @@ const (
 	transferPart = 2048 // bytes a step: 1 MB/s each
 	datagrams    = 20   // UDP flows
 	datagramStep = 20 * time.Millisecond
-	flowPatience = 15 * time.Second // TCP repeats a segment after 0.2, 0.6, 1.4, 3 s
+	flowPatience = testutil.AwaitLimit // TCP repeats a segment after 0.2, 0.6, 1.4, 3 s
 )
 
 // flow is one session through the VIP.
@@ -248,18 +248,18 @@ func datagramFlow(ctx context.Context, conn net.Conn, f *flow) error {
 
 // count is what became of sessions after a fault.
 type count struct {
-	old, oldLost     int // their first answer came more than the margin before the fault
+	old, oldLost     int // their first answer came more than the margin before the other director was told of them
 	young, youngLost int // it came less than that before it
 	newLost          int // it came after it
 	why              []string
 }
 
-// margin is how long before a fault a session has to have had its first answer to be promised: records wait a
-// millisecond for company, and a lost one is repaired in some ten.
+// margin is how long before the other director was last told of sessions a session has to have had its first answer to
+// be promised: records wait a millisecond for company, and a lost one is repaired in some ten.
 const margin = 50 * time.Millisecond
 
 // judge waits until every session that there was at the fault has gone on or is lost, and counts them.
-func (x *traffic) judge(fault time.Time) (c count) {
+func (x *traffic) judge(fault, told time.Time) (c count) {
 	settled := time.Now()
 	x.mu.Lock()
 	flows := append([]*flow(nil), x.flows...)
@@ -278,7 +278,7 @@ func (x *traffic) judge(fault time.Time) (c count) {
 		}
 		_, _, _, lost = f.state()
 		all, gone := &c.old, &c.oldLost
-		if fault.Sub(from) < margin {
+		if told.Sub(from) < margin {
 			all, gone = &c.young, &c.youngLost
 		}
 		*all++

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"ulvs/internal/testutil"
 	"ulvs/test/lab"
 )
 
@@ -89,13 +90,7 @@ func (p *probe) close() {
 func (p *probe) awaitAnswers(t *testing.T, n int) {
 	t.Helper()
 	want := p.count() + n
-	limit := time.Now().Add(20 * time.Second)
-	for p.count() < want {
-		if time.Now().After(limit) {
-			t.Fatalf("%d answers within 20 s, want %d", p.count(), want)
-		}
-		time.Sleep(time.Millisecond)
-	}
+	testutil.Await(t, "answers to the probe", func() bool { return p.count() >= want })
 }
 
 func (p *probe) count() int {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netlink"
 
@@ -112,8 +113,8 @@ func keepalivedMatrix(t *testing.T, l *lab.Lab, table *outcomes) {
 	s.probe = startProbe(t, l)
 	for _, f := range keepalivedFaults {
 		for range matrixRounds() {
-			s.do(f.name, f.strike)
-			s.do(f.mended, f.mend)
+			s.do(f.name, time.Now(), f.strike)
+			s.do(f.mended, time.Now(), f.mend)
 		}
 	}
 }

@@ -61,7 +61,7 @@ func wantChange(t *testing.T, out control.Reloaded, want string) {
 // A reload applies what [[vrrp]] says, and nobody notices who did not have to.
 func TestAReloadOfVRRPKeepsTheMaster(t *testing.T) {
 	l := twoDirectors(t)
-	o1, o2 := options{priority: 200, advert: fast}, options{priority: 100, advert: fast}
+	o1, o2 := options{priority: 200, advert: "300ms"}, options{priority: 100, advert: "300ms"}
 	d1 := startULVS(t, l, "d1", o1)
 	d1.await("MASTER")
 	d2 := startULVS(t, l, "d2", o2)
@@ -70,8 +70,8 @@ func TestAReloadOfVRRPKeepsTheMaster(t *testing.T) {
 	began, before := time.Now(), d1.transitions()
 	o1.priority = 210
 	wantChange(t, d1.reload(l, o1), "vrrp VI_1: priority 200 -> 210")
-	o1.advert = "40ms"
-	wantChange(t, d1.reload(l, o1), "advert_int 30ms -> 40ms")
+	o1.advert = "400ms"
+	wantChange(t, d1.reload(l, o1), "advert_int 300ms -> 400ms")
 	o1.extra = "vips_excluded = [\"198.18.0.200\"]\ntrack_interface = [\"s0\"]"
 	wantChange(t, d1.reload(l, o1), "vips_excluded")
 	if out := d1.reload(l, o1); len(out.Changes) > 0 {
@@ -91,7 +91,7 @@ func TestAReloadOfVRRPKeepsTheMaster(t *testing.T) {
 	gap := p.gap(began)
 	t.Logf("longest gap over all reloads: %v", gap.Round(time.Millisecond))
 	in := d1.named("VI_1")
-	if in.State != "MASTER" || in.Priority != 210 || in.AdvertMillis != 40 || d2.state() != "BACKUP" {
+	if in.State != "MASTER" || in.Priority != 210 || in.AdvertMillis != 400 || d2.state() != "BACKUP" {
 		t.Errorf("d1 is %+v, d2 %s", in, d2.state())
 	}
 	list, err := d1.client.RecentEvents(t.Context(), eventsOf(events.VRRPTransition))

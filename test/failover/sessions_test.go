@@ -62,7 +62,7 @@ func (c *longLived) talk(i int, conn net.Conn) {
 		case <-time.After(20 * time.Millisecond):
 		}
 		text := fmt.Sprintf("connection %d to %q, line %d\n", i, server, n)
-		_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+		_ = conn.SetDeadline(time.Now().Add(testutil.AwaitLimit))
 		if _, err = conn.Write([]byte(text)); err != nil {
 			break
 		}

@@ -21,7 +21,12 @@ func rounds() int {
 	return 3
 }
 
-const fast = "30ms"
+// Intervals of adverts. fast is for what goes on whatever a takeover for no reason does; a test in which none may
+// happen has steady ones: a busy machine may keep a director waiting for 100 ms, and will not for three seconds.
+const (
+	fast   = "30ms"
+	steady = "1s"
+)
 
 // report logs gaps: how long they are says as much of this machine as of ulvs, so nothing is judged by them.
 func report(t *testing.T, what string, gaps []time.Duration) {
@@ -82,9 +87,10 @@ func TestAPlannedHandoverLosesNothingToSpeakOf(t *testing.T) {
 
 func TestAMasterThatStandsStillIsReplacedAndComesBackQuietly(t *testing.T) {
 	l := twoDirectors(t)
-	d1 := startULVS(t, l, "d1", options{priority: 200, advert: fast, extra: "nopreempt = true"})
+	d1 := startULVS(t, l, "d1", options{priority: 200, advert: steady, extra: "nopreempt = true"})
 	d1.await("MASTER")
-	d2 := startULVS(t, l, "d2", options{priority: 100, advert: fast, extra: "nopreempt = true"})
+	d2 := startULVS(t, l, "d2", options{priority: 100, advert: steady, extra: "nopreempt = true"})
+	d2.await("BACKUP")
 	p := startProbe(t, l)
 	began := time.Now()
 	if err := d1.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
@@ -126,13 +132,13 @@ func TestInNetlinkModeTheVIPMoves(t *testing.T) {
 	l := twoDirectors(t)
 	mode := `vip_mode = "netlink"`
 	shell(t, l, "d1", "ip", "addr", "add", l.Addresses().DR.IPv4.String()+"/32", "dev", "c0") // left by a crash
-	d2 := startULVS(t, l, "d2", options{priority: 100, advert: fast, node: mode})
+	d2 := startULVS(t, l, "d2", options{priority: 100, advert: steady, node: mode})
 	d2.await("MASTER")
-	d1 := startULVS(t, l, "d1", options{priority: 50, advert: fast, node: mode})
+	d1 := startULVS(t, l, "d1", options{priority: 50, advert: steady, node: mode})
 	d1.await("BACKUP")
-	if holds(t, l, "d1") {
-		t.Error("the VIP that a crash left stayed on a BACKUP's interface")
-	}
+	testutil.Await(t, "the VIP that a crash left to be gone from a BACKUP's interface", func() bool {
+		return !holds(t, l, "d1")
+	})
 	testutil.Await(t, "the VIP is on d2", func() bool { return holds(t, l, "d2") })
 	d2.end(syscall.SIGTERM)
 	d1.await("MASTER")
@@ -192,9 +198,7 @@ func TestASplitHealsToOneMaster(t *testing.T) {
 	shell(t, l, "d2", "nft", "delete table inet cut")
 	testutil.Await(t, "keepalived gives the VIP up", func() bool { return !holds(t, l, "d2") })
 	testutil.Await(t, "the client finds the VIP at d1", func() bool { return answersAt(t, l, "d1") })
-	if s := d1.state(); s != "MASTER" {
-		t.Errorf("d1 is %s, want MASTER", s)
-	}
+	d1.await("MASTER")
 	p.awaitAnswers(t, 50)
 }
 

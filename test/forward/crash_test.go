@@ -38,7 +38,7 @@ func TestTheHostKeepsItsNetworkWhenUlvsIsKilled(t *testing.T) {
 	forgetNeighbours(t, l, "c1", "c0")
 	own := l.Addresses().Directors[0].Client
 	for _, v6 := range []bool{false, true} {
-		if err := ping(l, own.Family(v6), atOnce); err != nil {
+		if err := ping(l, own.Family(v6)); err != nil {
 			t.Errorf("the director's kernel: %v", err)
 		}
 	}

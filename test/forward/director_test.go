@@ -165,9 +165,9 @@ func (d *director) stop() {
 		if err != nil {
 			d.tb.Errorf("ulvs ended with %v", err)
 		}
-	case <-time.After(15 * time.Second):
+	case <-time.After(testutil.AwaitLimit):
 		_ = d.cmd.Process.Kill()
-		d.tb.Error("ulvs did not end within 15 s of SIGTERM")
+		d.tb.Errorf("ulvs did not end within %v of SIGTERM", testutil.AwaitLimit)
 	}
 	if d.tb.Failed() {
 		d.tb.Logf("log of ulvs:\n%s", d.log)

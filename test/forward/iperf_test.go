@@ -44,7 +44,7 @@ func serveIperf(tb testing.TB, l *lab.Lab) {
 // iperf sends TCP from c1 to an iperf3 server. What fails is in the result's Error.
 func iperf(l *lab.Lab, to netip.AddrPort, args ...string) (r iperfResult) {
 	args = append([]string{
-		"-J", "-c", to.Addr().String(), "-p", fmt.Sprint(to.Port()), "--connect-timeout", "3000",
+		"-J", "-c", to.Addr().String(), "-p", fmt.Sprint(to.Port()), "--connect-timeout", "30000",
 	}, args...)
 	out, err := l.Command("c1", "iperf3", args...).Output()
 	if jsonErr := json.Unmarshal(out, &r); jsonErr != nil && r.Error == "" {

@@ -1,6 +1,8 @@
 package forward
 
 import (
+	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -56,8 +58,8 @@ func setLink(tb testing.TB, l *lab.Lab, ns, link string, up bool) {
 	})
 }
 
-// forgetNeighbours empties a link's neighbour tables.
-func forgetNeighbours(tb testing.TB, l *lab.Lab, ns, link string) {
+// forgetNeighbours empties a link's neighbour tables, or takes these addresses out of them.
+func forgetNeighbours(tb testing.TB, l *lab.Lab, ns, link string, only ...netip.Addr) {
 	tb.Helper()
 	inside(tb, l, ns, func() error {
 		dev, err := netlink.LinkByName(link)
@@ -70,7 +72,9 @@ func forgetNeighbours(tb testing.TB, l *lab.Lab, ns, link string) {
 				return err
 			}
 			for i := range list {
-				_ = netlink.NeighDel(&list[i]) // some are the kernel's own, and some just went
+				if addr, _ := netip.AddrFromSlice(list[i].IP); len(only) == 0 || slices.Contains(only, addr.Unmap()) {
+					_ = netlink.NeighDel(&list[i]) // some are the kernel's own, and some just went
+				}
 			}
 		}
 		return nil

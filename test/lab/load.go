@@ -37,7 +37,7 @@ type LoadOptions struct {
 }
 
 // DefaultTimeout is far longer than anything takes in the lab.
-const DefaultTimeout = 10 * time.Second
+const DefaultTimeout = 30 * time.Second
 
 // Limits of a load.
 const (

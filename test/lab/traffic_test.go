@@ -8,12 +8,12 @@ import (
 	"os"
 	"runtime"
 	"testing"
-	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"ulvs/decap"
+	"ulvs/internal/testutil"
 	"ulvs/lvs"
 	"ulvs/test/lab"
 	"ulvs/test/lab/labtest"
@@ -193,7 +193,7 @@ func TestFramesCarryCompleteChecksums(t *testing.T) {
 	defer func() { _ = unix.Close(fd) }()
 	go func() {
 		_, _ = l.Load(t.Context(), "c1", lab.LoadOptions{
-			Kind: lab.KindTCP, Target: netip.AddrPortFrom(a.DR.IPv4, 9), Timeout: time.Second,
+			Kind: lab.KindTCP, Target: netip.AddrPortFrom(a.DR.IPv4, 9), Timeout: testutil.AwaitLimit,
 		})
 	}()
 	frame := make([]byte, 2048)
@@ -215,7 +215,7 @@ func TestFramesCarryCompleteChecksums(t *testing.T) {
 }
 
 // packetSocket reads and writes whole frames on a link of the calling thread's
-// namespace; a read ends after some seconds.
+// namespace; a read ends after testutil.AwaitLimit.
 func packetSocket(link string) (int, error) {
 	dev, err := netlink.LinkByName(link)
 	if err != nil {
@@ -225,7 +225,7 @@ func packetSocket(link string) (int, error) {
 	if err != nil {
 		return -1, err
 	}
-	limit := unix.Timeval{Sec: 5}
+	limit := unix.NsecToTimeval(int64(testutil.AwaitLimit))
 	return fd, errors.Join(
 		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &limit),
 		unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: htons(unix.ETH_P_ALL), Ifindex: dev.Attrs().Index}))

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"ulvs/config"
+	"ulvs/internal/testutil"
 	"ulvs/test/lab"
 )
 
@@ -41,7 +42,7 @@ func tunnel(t *testing.T, l *lab.Lab, c tunnelCase) {
 	sendFrame(t, l, ipPacket(c.outerSrc, c.outerDst, proto, inner))
 
 	answer := make([]byte, 2048)
-	_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+	_ = conn.SetReadDeadline(time.Now().Add(testutil.AwaitLimit))
 	n, from, err := conn.ReadFromUDPAddrPort(answer)
 	if err != nil {
 		t.Fatalf("no answer: %v", err)

@@ -172,7 +172,7 @@ func (r *rack) areSilent() {
 // whoHas asks the real servers' segment by ARP for an address, from the router, and returns the answers.
 func (r *rack) whoHas(vip netip.Addr) string {
 	r.t.Helper()
-	command(r.t, r.Lab, "rt", fmt.Sprintf("sysctl -qw net.ipv4.neigh.s0.retrans_time_ms=100; ip neigh flush dev s0;"+
+	command(r.t, r.Lab, "rt", fmt.Sprintf("sysctl -qw net.ipv4.neigh.s0.retrans_time_ms=300; ip neigh flush dev s0;"+
 		"ip route add %v dev s0", vip))
 	defer command(r.t, r.Lab, "rt", fmt.Sprintf("ip route del %v dev s0", vip))
 	err := r.Do("rt", func() error {

@@ -96,8 +96,8 @@ func (b *bed) end(sig syscall.Signal) {
 	select {
 	case err := <-b.ended:
 		b.ended <- err
-	case <-time.After(30 * time.Second):
-		b.t.Fatalf("ulvs did not end within 30 s of %v", sig)
+	case <-time.After(testutil.AwaitLimit):
+		b.t.Fatalf("ulvs did not end within %v of %v", testutil.AwaitLimit, sig)
 	}
 }
 
@@ -110,7 +110,7 @@ func (b *bed) succeeded(pid int) {
 			if err != nil {
 				b.t.Fatalf("the process before: %v", err)
 			}
-		case <-time.After(30 * time.Second):
+		case <-time.After(testutil.AwaitLimit):
 			b.t.Fatal("the process before does not end")
 		}
 	}

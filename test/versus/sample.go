@@ -175,7 +175,7 @@ func (v *visit) send(ctx context.Context, rate int, d time.Duration) (got, lost,
 func (v *visit) bulk(ctx context.Context) error {
 	to := netip.AddrPortFrom(v.c.targets(v.site)[0].Addr(), lab.PortIperf)
 	cmd := v.site.Command("c1", "iperf3", "-J", "-c", to.Addr().String(), "-p", fmt.Sprint(to.Port()),
-		"-t", fmt.Sprint(max(v.slice.Seconds(), 1)), "--connect-timeout", "3000")
+		"-t", fmt.Sprint(max(v.slice.Seconds(), 1)), "--connect-timeout", "30000")
 	before := measure.Work()
 	out, err := cmd.Output()
 	used := measure.Work() - before

@@ -38,7 +38,9 @@ func TestARaceHasASampleOfEverything(t *testing.T) {
 	}
 	for i := range r.Rows {
 		for _, name := range []string{newConns, requests, "p99.9", udpRate, bulkRate, "cpu/conn", "idle"} {
-			if m := r.Rows[i].Metric(name); m == nil || m.Median() <= 0 {
+			m := r.Rows[i].Metric(name)
+			busy := name == udpRate || name == "cpu/conn" // may be 0: every rate lost some, or a slice ended within a tick
+			if m == nil || m.Median() <= 0 && !busy {
 				t.Errorf("%s has no %s", r.Rows[i].Name(), name)
 			}
 		}
