@@ -73,7 +73,7 @@ func newBrowser(t *testing.T) context.Context {
 func openTab(t *testing.T, browser context.Context, width, height int64) *tab {
 	t.Helper()
 	ctx, closeTab := chromedp.NewContext(browser)
-	ctx, cancel := context.WithTimeout(ctx, 60*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 3*testutil.AwaitLimit)
 	b := &tab{t: t, ctx: ctx, close: func() { closeTab(); cancel() }}
 	t.Cleanup(b.close)
 	if err := chromedp.Listen(ctx, b.complain); err != nil {
@@ -122,7 +122,7 @@ func (b *tab) run(steps ...chromedp.Action[chromedp.Void]) {
 func (b *tab) sees(words ...string) {
 	b.t.Helper()
 	text := ""
-	end := time.Now().Add(20 * time.Second)
+	end := time.Now().Add(testutil.AwaitLimit)
 	for {
 		text = eval[string](b, "document.body.innerText")
 		missing := ""
@@ -154,7 +154,7 @@ func eval[T any](b *tab, expression string) T {
 // awaits waits until an expression is true.
 func (b *tab) awaits(expression string) {
 	b.t.Helper()
-	end := time.Now().Add(20 * time.Second)
+	end := time.Now().Add(testutil.AwaitLimit)
 	for !eval[bool](b, expression) {
 		if time.Now().After(end) {
 			b.t.Fatalf("still not: %s\n%s", expression, eval[string](b, "document.body.innerText"))

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"ulvs/internal/testutil"
 	"ulvs/lvs"
 	"ulvs/packet"
 )
@@ -153,7 +154,7 @@ func TestATapIsReadWhileItIsWritten(t *testing.T) {
 	done := make(chan uint64)
 	go func() {
 		seen := uint64(0)
-		for deadline := time.Now().Add(20 * time.Second); seen < 2000 && time.Now().Before(deadline); {
+		for deadline := time.Now().Add(testutil.AwaitLimit); seen < 2000 && time.Now().Before(deadline); {
 			tap.Read(0, 16, func(f *TapFrame, data []byte) bool {
 				if f.Len != f.Wire || len(data) != len(frame) || f.Verdict != TxDR || !bytes.Equal(data[14:22], frame[14:22]) {
 					t.Errorf("frame %+v: %x", f, data)

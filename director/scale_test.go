@@ -217,6 +217,7 @@ func TestNoPacketIsLostByLiveChanges(t *testing.T) {
 		}
 		b.Follow()
 	}
+	testutil.Await(t, "packets", func() bool { return b.worker.Stats().Verdict(dataplane.TxDR) >= 100 })
 	close(stop)
 	got := <-done
 	for v := dataplane.Verdict(0); int(v) < dataplane.NumCounters; v++ {

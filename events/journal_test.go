@@ -115,7 +115,7 @@ func TestNextWaits(t *testing.T) {
 	j := newJournal(4)
 	s := j.Subscribe(j.Last())
 	defer s.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	go func() {
 		j.Add(Event{Kind: Started})

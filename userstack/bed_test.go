@@ -57,7 +57,7 @@ func newWorld(tb testing.TB, services ...lvs.Service) *world {
 
 func newWorldOf(tb testing.TB, ports [2]uint16, services ...lvs.Service) *world {
 	tb.Helper()
-	w := &world{tb: tb, queue: memqueue.New(256), kick: make(chan struct{}, 1), start: time.Now()}
+	w := &world{tb: tb, queue: memqueue.New(1024), kick: make(chan struct{}, 1), start: time.Now()}
 	var err error
 	w.stack, err = New(Options{
 		Ports: ports, Wake: func(int) { w.WriteNotify() },

@@ -77,7 +77,7 @@ func (w *world) serveUDP(at netip.AddrPort) {
 func ask(tb testing.TB, c net.Conn) string {
 	tb.Helper()
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(10 * time.Second))
+	c.SetDeadline(time.Now().Add(testutil.AwaitLimit))
 	if _, err := c.Write([]byte("hello")); err != nil {
 		tb.Fatal(err)
 	}
@@ -180,22 +180,22 @@ func (w *world) leftNothing() {
 	if d := st.Service(1); d != (dataplane.DestStats{}) {
 		w.tb.Errorf("the probe counted for the service: %+v", d)
 	}
-	var sum uint64
 	for v := range dataplane.NumCounters {
-		sum += st.Verdict(dataplane.Verdict(v))
 		if v := dataplane.Verdict(v); v.IsDrop() && st.Verdict(v) != 0 {
 			w.tb.Errorf("%d times %s", st.Verdict(v), v)
 		}
 	}
-	if got := st.Received() + st.Own(); got != sum {
-		w.tb.Errorf("%d frames, %d verdicts", got, sum)
-	}
+	testutil.Await(w.tb, "a verdict for each frame", func() bool { // the last may be under way
+		var sum uint64
+		for v := range dataplane.NumCounters {
+			sum += st.Verdict(dataplane.Verdict(v))
+		}
+		return st.Received()+st.Own() == sum
+	})
 	if w.verdict(dataplane.TxProbe) == 0 || w.verdict(dataplane.ProbeAnswer) == 0 {
 		w.tb.Errorf("%d probe packets went, %d came", w.verdict(dataplane.TxProbe), w.verdict(dataplane.ProbeAnswer))
 	}
-	if n := w.queue.Lent(); n != 0 {
-		w.tb.Errorf("the worker kept %d frames", n)
-	}
+	testutil.Await(w.tb, "the worker to keep no frame", func() bool { return w.queue.Lent() == 0 })
 }
 
 func TestAProbeIsRefusedWhereNobodyListens(t *testing.T) {
@@ -228,7 +228,7 @@ func TestAUDPProbeHearsOfAClosedPort(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer c.Close()
-			c.SetDeadline(time.Now().Add(10 * time.Second))
+			c.SetDeadline(time.Now().Add(testutil.AwaitLimit))
 			c.Write([]byte("hello"))
 			if _, err := c.Read(make([]byte, 10)); !errors.Is(err, syscall.ECONNREFUSED) {
 				t.Fatalf("the error is %v, want connection refused", err)

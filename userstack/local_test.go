@@ -31,7 +31,7 @@ func (w *world) dialVIP(proto uint8, from, vip string) (net.Conn, error) {
 	if proto == lvs.ProtoUDP {
 		return gonet.DialUDP(w.host, &src, &dst, network)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), testutil.AwaitLimit)
 	defer cancel()
 	return gonet.DialTCPWithBind(ctx, w.host, src, dst, network)
 }
@@ -65,7 +65,7 @@ func TestAClientTalksToAServerOnThisHost(t *testing.T) {
 				c.Write(said)
 				c.(*gonet.TCPConn).CloseWrite()
 			}()
-			c.SetReadDeadline(time.Now().Add(30 * time.Second))
+			c.SetReadDeadline(time.Now().Add(testutil.AwaitLimit))
 			heard, err := io.ReadAll(c)
 			if err != nil || !bytes.Equal(heard, bytes.ToUpper(said)) {
 				t.Fatalf("%d bytes came back of %d, %v", len(heard), len(said), err)
@@ -94,10 +94,13 @@ func answerUpper(l net.Listener) {
 func (w *world) checkLocal() {
 	w.tb.Helper()
 	testutil.Await(w.tb, "the local session to end", func() bool { return w.stack.LocalStats().Open == 0 })
-	st := w.worker.Stats()
-	d := st.Service(1)
-	if d.Conns != 1 || d.InPackets != w.verdict(dataplane.Local) || d.OutPackets != w.verdict(dataplane.TxLocal) {
-		w.tb.Errorf("counted %+v; %d packets in, %d out", d, w.verdict(dataplane.Local), w.verdict(dataplane.TxLocal))
+	var d dataplane.DestStats
+	testutil.Await(w.tb, "packets counted as they went", func() bool { // the last of them may be under way
+		d = w.worker.Stats().Service(1)
+		return d.InPackets == w.verdict(dataplane.Local) && d.OutPackets == w.verdict(dataplane.TxLocal)
+	})
+	if d.Conns != 1 {
+		w.tb.Errorf("counted %+v", d)
 	}
 	if s := w.stack.LocalStats(); s.Accepted != 1 || s.Refused != 0 || s.Unreachable != 0 {
 		w.tb.Errorf("the stack counted %+v", s)
@@ -116,7 +119,7 @@ func TestAClientIsResetWhenTheServerOnThisHostIsDown(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	c.SetReadDeadline(time.Now().Add(20 * time.Second))
+	c.SetReadDeadline(time.Now().Add(testutil.AwaitLimit))
 	if _, err := c.Read(make([]byte, 1)); err == nil || !strings.Contains(err.Error(), "reset") {
 		t.Fatalf("the client sees %v, want a reset", err)
 	}
@@ -149,7 +152,7 @@ func TestDatagramsReachAServerOnThisHost(t *testing.T) {
 	for _, says := range []string{"one", "two"} {
 		c.Write([]byte(says))
 		b := make([]byte, 100)
-		c.SetReadDeadline(time.Now().Add(20 * time.Second))
+		c.SetReadDeadline(time.Now().Add(testutil.AwaitLimit))
 		if n, err := c.Read(b); err != nil || string(b[:n]) != strings.ToUpper(says) {
 			t.Fatalf("answered %q, %v", b[:n], err)
 		}
@@ -194,7 +197,7 @@ func TestAStackThatIsClosedEndsItsSessions(t *testing.T) {
 	}
 	defer server.Close()
 	w.stack.Close()
-	server.SetReadDeadline(time.Now().Add(20 * time.Second))
+	server.SetReadDeadline(time.Now().Add(testutil.AwaitLimit))
 	if _, err := server.Read(make([]byte, 1)); err == nil || errors.Is(err, context.DeadlineExceeded) {
 		t.Fatalf("the server sees %v, want the end", err)
 	}

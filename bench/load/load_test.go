@@ -38,13 +38,26 @@ func serve(t *testing.T) netip.AddrPort {
 	return at
 }
 
+// tries is how often something short is made again: a busy machine may let all of its time pass.
+const tries = 5
+
+// runAnswered is Run, until something is answered.
+func runAnswered(t *testing.T, o Options) (r *Report, err error) {
+	for range tries {
+		if r, err = Run(t.Context(), o); err != nil || r.Ops > 0 {
+			break
+		}
+	}
+	return r, err
+}
+
 func TestConnectionsAndRequestsAreAnswered(t *testing.T) {
 	at := serve(t)
 	for _, m := range []Mode{Connect, Request} {
 		for _, size := range []int{1, 1000} {
 			o := Options{Targets: []netip.AddrPort{at}, Mode: m, Parallel: 8, Size: size, Duration: 300 * time.Millisecond}
 			o.Sources = []netip.Addr{netip.MustParseAddr("127.0.0.2"), netip.MustParseAddr("127.0.0.3")}
-			r, err := Run(t.Context(), o)
+			r, err := runAnswered(t, o)
 			if err != nil || r.Ops == 0 || r.Failed != 0 || r.Latency.P50 <= 0 || r.Latency.Max < r.Latency.P999 {
 				t.Errorf("%s of %d bytes: %+v, %v", m, size, r, err)
 			}
@@ -72,7 +85,7 @@ func TestHTTPServersAreDriven(t *testing.T) {
 		at := netip.MustParseAddrPort(srv.Listener.Addr().String())
 		for _, m := range []Mode{Connect, Request} {
 			o := Options{Targets: []netip.AddrPort{at}, Mode: m, Parallel: 4, HTTP: true, Duration: 300 * time.Millisecond}
-			if r, err := Run(t.Context(), o); err != nil || r.Ops == 0 || r.Failed != 0 {
+			if r, err := runAnswered(t, o); err != nil || r.Ops == 0 || r.Failed != 0 {
 				t.Errorf("%s of %d bytes: %+v, %v", m, size, r, err)
 			}
 		}
@@ -107,6 +120,9 @@ func TestDatagramsAreSentAtTheRate(t *testing.T) {
 	at := serve(t)
 	o := SendOptions{Targets: []netip.AddrPort{at}, Rate: 20_000, Flows: 4, Size: 18, Duration: 200 * time.Millisecond}
 	r, err := Send(t.Context(), o)
+	for i := 0; i < tries && err == nil && r.Sent == 0; i++ {
+		r, err = Send(t.Context(), o)
+	}
 	if err != nil || r.Sent == 0 || r.Sent > 4100 {
 		t.Errorf("%+v, %v; want at most 4000 sent", r, err)
 	}

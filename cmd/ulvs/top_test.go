@@ -65,10 +65,10 @@ func (p pane) tmux(args ...string) string {
 
 func (p pane) screen() string { return p.tmux("capture-pane", "-p") }
 
-// sees waits until the screen shows all words, and returns how long that took.
-func (p pane) sees(words ...string) time.Duration {
+// sees waits until the screen shows all words.
+func (p pane) sees(words ...string) {
 	p.t.Helper()
-	began := time.Now()
+	end := time.Now().Add(testutil.AwaitLimit)
 	for shown := ""; ; {
 		shown = p.screen()
 		missing := ""
@@ -78,9 +78,9 @@ func (p pane) sees(words ...string) time.Duration {
 			}
 		}
 		if missing == "" {
-			return time.Since(began)
+			return
 		}
-		if time.Since(began) > 20*time.Second {
+		if time.Now().After(end) {
 			p.t.Fatalf("the screen does not show %q, but:\n%s", missing, shown)
 		}
 		time.Sleep(10 * time.Millisecond) // tmux does not tell when a screen changes
@@ -117,7 +117,7 @@ func TestTopInATerminal(t *testing.T) {
 		t.Skip("building the program takes ten seconds")
 	}
 	ulvs := buildUlvs(t)
-	t.Run("a kick is seen within a second", func(t *testing.T) { checkTop(t, ulvs) })
+	t.Run("a kick is seen at once", func(t *testing.T) { checkTop(t, ulvs) })
 	t.Run("without a director it ends", func(t *testing.T) {
 		p := newPane(t, fmt.Sprintf("%s top --socket %s", ulvs, filepath.Join(t.TempDir(), "none")))
 		p.sees("is it running?", "it ended: 1")
@@ -126,18 +126,14 @@ func TestTopInATerminal(t *testing.T) {
 
 func checkTop(t *testing.T, ulvs string) {
 	k := &kickable{j: events.New(events.Options{})}
-	p := newPane(t, fmt.Sprintf("LC_ALL=C.UTF-8 %s top --socket %s --interval 30s", ulvs, serve(t, k)))
+	p := newPane(t, fmt.Sprintf("LC_ALL=C.UTF-8 %s top --socket %s --interval 1h", ulvs, serve(t, k)))
 	p.sees("ulvs lvs1", "tcp 10.0.0.1:80", "3/3 up", "1.23M", "q quit")
 	if shown := p.screen(); strings.Contains(shown, "down") {
 		t.Fatalf("somebody is down already:\n%s", shown)
 	}
 	k.kick()
 	// The interval is far away: it is the event that makes top look again.
-	if took := p.sees("down", "connection refused", "2/3 up", "server_down"); took > time.Second {
-		t.Errorf("the kick was seen after %v", took)
-	} else {
-		t.Logf("the kick was seen after %v", took)
-	}
+	p.sees("down", "connection refused", "2/3 up", "server_down")
 	p.tmux("resize-window", "-x", "50", "-y", "12")
 	testutil.Await(t, "a narrow screen", func() bool {
 		shown := p.screen()

@@ -107,7 +107,7 @@ func TestDirectorsFindEachOtherAndShareSessions(t *testing.T) {
 			}
 		}
 		testutil.Await(t, "both have everything", func() bool { return a.store.len() == 3010 && b.store.len() == 3010 })
-		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), testutil.AwaitLimit)
 		if err := a.Drain(ctx, ""); err != nil {
 			t.Error(err)
 		}

@@ -47,7 +47,7 @@ func overTCP(t testing.TB, a, b identity) (client, server shaken) {
 			return
 		}
 		t.Cleanup(func() { c.Close() })
-		_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+		_ = c.SetDeadline(time.Now().Add(testutil.AwaitLimit))
 		s, peer, err := b.shake(c, false, purposeMemberlist)
 		if err != nil {
 			c.Close()
@@ -59,7 +59,7 @@ func overTCP(t testing.TB, a, b identity) (client, server shaken) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(testutil.AwaitLimit))
 	s, peer, err := a.shake(c, true, purposeMemberlist)
 	if err != nil {
 		c.Close()
@@ -206,7 +206,7 @@ func TestATornOrChangedStreamIsAnErrorNotAnEnd(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+		_ = c.SetDeadline(time.Now().Add(testutil.AwaitLimit))
 		at := rng.IntN(len(whole))
 		bad := &cutter{Conn: c, n: at, flip: -1}
 		if i%2 == 0 {

@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/netip"
 	"testing"
-	"time"
 
 	"ulvs/internal/testutil"
 )
@@ -56,7 +55,7 @@ func TestAnUnknownDirectorIsAskedToProveItselfAndThenHeard(t *testing.T) {
 func TestMemberlistGetsOnlyWhatDirectorsSealed(t *testing.T) {
 	a, _ := newTestTransport(t, "alice", testKeys(t))
 	b, _ := newTestTransport(t, "bob", testKeys(t))
-	c, err := a.DialTimeout(b.Addr().String(), time.Second)
+	c, err := a.DialTimeout(b.Addr().String(), testutil.AwaitLimit)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +89,7 @@ func TestMemberlistGetsOnlyWhatDirectorsSealed(t *testing.T) {
 func TestAForeignClusterGetsNeitherStreamNorDatagramThrough(t *testing.T) {
 	a, _ := newTestTransport(t, "alice", testKeys(t, key2))
 	b, got := newTestTransport(t, "bob", testKeys(t))
-	if _, err := a.DialTimeout(b.Addr().String(), time.Second); err == nil {
+	if _, err := a.DialTimeout(b.Addr().String(), testutil.AwaitLimit); err == nil {
 		t.Error("a stream was opened")
 	}
 	_ = a.SendLane([]byte("x"), b.Addr())
@@ -118,7 +117,7 @@ func TestStreamsThatProveNothingAreBounded(t *testing.T) {
 	testutil.Await(t, "all of them end", func() bool { return b.count(RejectHandshake) == perAddress })
 	a, _ := newTestTransport(t, "alice", testKeys(t))
 	testutil.Await(t, "a director gets in", func() bool {
-		c, err := a.DialTimeout(b.Addr().String(), time.Second)
+		c, err := a.DialTimeout(b.Addr().String(), testutil.AwaitLimit)
 		if err == nil {
 			_ = c.Close()
 		}
