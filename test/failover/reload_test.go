@@ -61,7 +61,7 @@ func wantChange(t *testing.T, out control.Reloaded, want string) {
 // A reload applies what [[vrrp]] says, and nobody notices who did not have to.
 func TestAReloadOfVRRPKeepsTheMaster(t *testing.T) {
 	l := twoDirectors(t)
-	o1, o2 := options{priority: 200, advert: "300ms"}, options{priority: 100, advert: "300ms"}
+	o1, o2 := options{priority: 200, advert: steady}, options{priority: 100, advert: steady}
 	d1 := startULVS(t, l, "d1", o1)
 	d1.await("MASTER")
 	d2 := startULVS(t, l, "d2", o2)

@@ -1,7 +1,7 @@
-// Command report turns the output of "go test -json" on standard input into what a person
-// wants to see: a line per package, the whole output of what failed, why tests were
-// skipped, and a closing line with counts. Its exit status is 1 if anything failed or
-// no test ran.
+// Command report turns the output of "go test -json" on standard input into what a person wants to see: a line per
+// package, the whole output of what failed with the test's own words first and last, why tests were skipped, what
+// failed once more in a line each, and a closing line with counts. Its exit status is 1 if anything failed or no test
+// ran.
 package main
 
 import (
@@ -27,15 +27,20 @@ type counts struct{ passed, failed, skipped int }
 
 // report collects events. Outputs are kept until their test passes.
 type report struct {
-	out     io.Writer
-	total   counts
-	pkgs    map[string]*counts
-	outputs map[string][]string
-	skips   map[string]int
+	out      io.Writer
+	total    counts
+	pkgs     map[string]*counts
+	outputs  map[string][]string
+	skips    map[string]int
+	failures []string // "package Test: what it said first"
+}
+
+func newReport(out io.Writer) *report {
+	return &report{out: out, pkgs: map[string]*counts{}, outputs: map[string][]string{}, skips: map[string]int{}}
 }
 
 func main() {
-	r := &report{out: os.Stdout, pkgs: map[string]*counts{}, outputs: map[string][]string{}, skips: map[string]int{}}
+	r := newReport(os.Stdout)
 	if err := r.read(os.Stdin); err != nil {
 		fmt.Fprintln(os.Stderr, "report:", err)
 		os.Exit(1)
@@ -76,12 +81,16 @@ func (r *report) add(e event) {
 	}
 }
 
-func (r *report) closeTest(e event, key string) {
-	c := r.pkgs[e.Package]
-	if c == nil {
-		c = &counts{}
-		r.pkgs[e.Package] = c
+// counts are those of a package.
+func (r *report) counts(pkg string) *counts {
+	if r.pkgs[pkg] == nil {
+		r.pkgs[pkg] = &counts{}
 	}
+	return r.pkgs[pkg]
+}
+
+func (r *report) closeTest(e event, key string) {
+	c := r.counts(e.Package)
 	switch e.Action {
 	case "pass":
 		c.passed++
@@ -90,24 +99,26 @@ func (r *report) closeTest(e event, key string) {
 		r.skips[skipReason(r.outputs[key])]++
 	case "fail":
 		c.failed++
-		fmt.Fprintf(r.out, "\nFAIL %s %s\n%s\n", e.Package, e.Test, strings.Join(r.outputs[key], ""))
+		r.failed(e.Package, e.Test, r.outputs[key])
 	}
 	delete(r.outputs, key)
 }
 
 func (r *report) closePackage(e event) {
-	c := r.pkgs[e.Package]
-	if c == nil {
-		c = &counts{}
-	}
+	c := r.counts(e.Package)
 	word := "ok  "
 	switch {
 	case e.Action == "fail":
 		word = "FAIL"
-		if c.failed == 0 { // it did not build, crashed or ran out of time
+		said := r.outputs[e.Package+" "]
+		if unfinished := r.unfinished(e.Package); len(unfinished) > 0 { // a panic, or no time was left
 			c.failed++
-			fmt.Fprint(r.out, strings.Join(r.outputs[e.Package+" "], ""))
+			r.crashed(e.Package, unfinished)
+		} else if c.failed == 0 { // it did not build, or ended by itself
+			c.failed++
+			r.failures = append(r.failures, e.Package+": "+firstOf(said))
 		}
+		fmt.Fprint(r.out, strings.Join(said, ""))
 	case c.passed+c.failed+c.skipped == 0:
 		return // no tests to tell of
 	}
@@ -131,6 +142,9 @@ func skipReason(lines []string) string {
 func (r *report) close() {
 	for reason, n := range r.skips {
 		fmt.Fprintf(r.out, "  skipped %d: %s\n", n, reason)
+	}
+	for _, f := range r.failures {
+		fmt.Fprintf(r.out, "  failed: %s\n", f)
 	}
 	fmt.Fprintf(r.out, "%d passed, %d failed, %d skipped\n", r.total.passed, r.total.failed, r.total.skipped)
 }
