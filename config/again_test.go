@@ -34,7 +34,7 @@ func sameAgain(t *testing.T, text string, previous *Config) *Config {
 func TestReadingAFileAgainIsReadingIt(t *testing.T) {
 	rnd := testutil.Rand(t)
 	previous := mustParse(t, Example())
-	for range 300 {
+	for range testutil.Rounds(300) {
 		lines := strings.SplitAfter(Example(), "\n")
 		for range rnd.IntN(3) {
 			damage(rnd, lines)

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"ulvs/internal/testutil"
 	"ulvs/lvs"
 )
 
@@ -295,10 +296,9 @@ func sprinkle(rnd *rand.Rand, text string) string {
 }
 
 func TestRandomEditsAreMergedExactly(t *testing.T) {
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
+	seed := testutil.Seed(t)
 	rnd := rand.New(rand.NewPCG(seed, 1))
-	for round := range 300 {
+	for round := range testutil.Rounds(300) {
 		text := sprinkle(rnd, Example())
 		for range 4 {
 			c, err := Parse("f", []byte(text), Options{})

@@ -1,24 +1,17 @@
 package conntrack
 
 import (
-	"flag"
 	"math/rand/v2"
 	"testing"
-	"time"
 
+	"ulvs/internal/testutil"
 	"ulvs/packet"
 )
 
-var seedFlag = flag.Uint64("seed", 0, "seed of random tests; 0: the clock")
-
 // seeded returns a generator whose seed a failing run prints.
 func seeded(t testing.TB) *rand.Rand {
-	seed := *seedFlag
-	if seed == 0 {
-		seed = uint64(time.Now().UnixNano())
-	}
-	t.Logf("seed: -args -seed=%d", seed)
-	return rand.New(rand.NewPCG(seed, 1))
+	t.Helper()
+	return testutil.Rand(t)
 }
 
 // newTable makes a table that goes away with the test.

@@ -268,7 +268,7 @@ func record(t testing.TB, port int, v conntrack.Version) conntrack.Record {
 func TestWhateverTheOrderTheNewestRecordHolds(t *testing.T) {
 	rng := testutil.Rand(t)
 	v := func(n uint64) conntrack.Version { return conntrack.MakeVersion(1, 1000+n) }
-	for range 200 {
+	for range testutil.Rounds(200) {
 		p := newPair(t, service(vip4, lvs.MethodDR, "10.0.0.21:80", "10.0.0.22:80"))
 		var records []conntrack.Record
 		for port := range 4 {

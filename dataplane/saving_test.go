@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"ulvs/conntrack"
+	"ulvs/internal/testutil"
 	"ulvs/lvs"
 	"ulvs/packet"
 )
@@ -14,6 +15,9 @@ import (
 // TestWhatHashingSavesOfReplication prints the table of docs/replication.md: how many records the same sessions cost
 // by scheduler, when they are made, after one real server came and after one went.
 func TestWhatHashingSavesOfReplication(t *testing.T) {
+	if testutil.RaceEnabled {
+		t.Skip("counts what one goroutine does")
+	}
 	const flows = 2000
 	t.Logf("%-4s %12s %10s %12s %12s %10s", "", "real servers", "sessions", "when made", "after +1", "after -1")
 	for _, scheduler := range []string{"rr", "sh", "mh"} {

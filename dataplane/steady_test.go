@@ -233,7 +233,7 @@ func (tw *twins) tamper(i int, n uint32) {
 func TestTheShortWayIsTheLongWay(t *testing.T) {
 	steps := 8000
 	if testutil.RaceEnabled || testing.Short() {
-		steps = 2000
+		steps = 1000
 	}
 	short := map[Verdict]int{}
 	for name, o := range map[string]bedOptions{"plain": {}, "vlan": {vlan: 7}, "log": {log: 1 << 10}} {

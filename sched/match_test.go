@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"ulvs/internal/testutil"
 	"ulvs/lvs"
 	"ulvs/packet"
 )
@@ -230,14 +231,13 @@ func (r *trial) note(s string) {
 var flagSets = []lvs.SchedFlags{0, lvs.SchedFallback, lvs.SchedPort, lvs.SchedFallback | lvs.SchedPort}
 
 func TestEverySchedulerChoosesWhatItsModelChooses(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	seed := testutil.Seed(t)
 	for i, name := range Names()[:len(Names())-1] {
 		for run := range 12 {
 			t.Run(fmt.Sprintf("%s/%d", name, run), func(t *testing.T) {
-				src := &seeded{rand.New(rand.NewPCG(seed, uint64(i*100+run))), 3000}
+				src := &seeded{rand.New(rand.NewPCG(seed, uint64(i*100+run))), testutil.Rounds(3000)}
 				if name == "mh" {
-					src.steps = 600 // its model is slow
+					src.steps = testutil.Rounds(600) // its model is slow
 				}
 				r := newTrial(t, name, flagSets[run%4], src)
 				r.limit = []int{3, 12, 40}[run%3]
@@ -248,8 +248,7 @@ func TestEverySchedulerChoosesWhatItsModelChooses(t *testing.T) {
 }
 
 func TestTenThousandRealServersAreChosenAsByAScan(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	seed := testutil.Seed(t)
 	for _, name := range []string{"lc", "wlc", "sed", "nq", "fo", "ovf", "twos", "lblc", "lblcr", "rr", "wrr"} {
 		t.Run(name, func(t *testing.T) {
 			r := newTrial(t, name, 0, &seeded{rand.New(rand.NewPCG(seed, 7)), 0})
@@ -260,7 +259,7 @@ func TestTenThousandRealServersAreChosenAsByAScan(t *testing.T) {
 			if err := r.s.Bind(r.m.destinations()); err != nil {
 				t.Fatal(err)
 			}
-			for range 300 {
+			for range testutil.Rounds(300) {
 				for range 20 {
 					r.move()
 				}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"ulvs/control"
+	"ulvs/internal/testutil"
 	"ulvs/lvs"
 )
 
@@ -89,10 +90,8 @@ func randomDest(r *rand.Rand, s *lvs.Service) lvs.Destination {
 }
 
 func TestWhatIsSavedIsRestored(t *testing.T) {
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
-	r := rand.New(rand.NewPCG(seed, 0))
-	for range 300 {
+	r := testutil.Rand(t)
+	for range testutil.Rounds(300) {
 		a, b := newFake(), newFake()
 		a.services = randomServices(r)
 		saved := run(t, a, "", "-Sn")
