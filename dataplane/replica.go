@@ -29,6 +29,7 @@ type Replica struct {
 	// service's identity.
 	unbound map[conntrack.Key]uint64
 	applied [conntrack.NumApplied]atomic.Uint64
+	ends    []ending     // Gone's
 	warmed  uint64       // keeps the compiler from dropping Warm's loads
 	strange atomic.Int64 // len(unbound)
 }
@@ -76,6 +77,30 @@ func (r *Replica) Warm(recs []conntrack.Record) {
 		touched |= r.tombs.warm(r.opt.Digest.Hash(&recs[i].Key))
 	}
 	r.warmed = touched
+}
+
+// Gone remembers those records of our own that are ends, as Apply does of a peer's: a peer that has not heard of them
+// yet tells of such sessions in digests and snapshots, and they do not come back.
+func (r *Replica) Gone(recs []conntrack.Record) {
+	r.ends = r.ends[:0]
+	touched := uint64(0)
+	for i := range recs {
+		if rec := &recs[i]; rec.Op == conntrack.OpClose {
+			h := r.opt.Digest.Hash(&rec.Key)
+			touched |= r.tombs.warm(h)
+			r.ends = append(r.ends, ending{h, rec.Version})
+		}
+	}
+	r.warmed = touched
+	for _, e := range r.ends {
+		r.tombs.bury(e.key, e.version)
+	}
+}
+
+// ending is the end of a session of our own, by its key's hash.
+type ending struct {
+	key     uint64
+	version conntrack.Version
 }
 
 // Apply brings one record in. It is the same whatever the order: what is newer holds.

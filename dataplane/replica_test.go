@@ -330,6 +330,25 @@ func TestAnOldRecordBringsNothingBackUntilItsTombstoneIsForgotten(t *testing.T) 
 	apply(put, conntrack.AppliedInserted)
 }
 
+// A peer that has not heard yet of an end tells of the session in digests and snapshots.
+func TestNoPeerBringsBackASessionThatEndedHere(t *testing.T) {
+	p := newPair(t, service(vip4, lvs.MethodDR, "10.0.0.21:80"))
+	put, end := record(t, 1, conntrack.MakeVersion(0, 5)), record(t, 1, conntrack.MakeVersion(0, 6))
+	other := record(t, 2, conntrack.MakeVersion(0, 5))
+	end.Op = conntrack.OpClose
+	p.replica.Begin(p.standby.now)
+	defer p.replica.End()
+	p.replica.Gone([]conntrack.Record{other, end})
+	if got := p.replica.Apply(&put); got != conntrack.AppliedBuried {
+		t.Errorf("the session that ended: %s, want %s", got, conntrack.AppliedBuried)
+	}
+	if got := p.replica.Apply(&other); got != conntrack.AppliedInserted {
+		t.Errorf("one that did not: %s, want %s", got, conntrack.AppliedInserted)
+	}
+	records := []conntrack.Record{put, end}
+	testutil.AllocFree(t, func() { p.replica.Gone(records) })
+}
+
 func TestASessionOfAServiceThatIsNotConfiguredYetGetsItsRealServerWhenItIs(t *testing.T) {
 	s := service(vip4, lvs.MethodDR, "10.0.0.21:80")
 	p := newPair(t, s)

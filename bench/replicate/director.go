@@ -82,6 +82,7 @@ func (t table) Begin()                                           { t.d.Replica.B
 func (t table) End()                                             { t.d.Replica.End() }
 func (t table) Apply(r *conntrack.Record) conntrack.Applied      { return t.d.Replica.Apply(r) }
 func (t table) Warm(rs []conntrack.Record)                       { t.d.Replica.Warm(rs) }
+func (t table) Gone(rs []conntrack.Record)                       { t.d.Replica.Gone(rs) }
 func (t table) Known(k *conntrack.Key) bool                      { return t.d.Replica.Known(k) }
 func (t table) Reap(k *conntrack.Key, since conntrack.Tick) bool { return t.d.Replica.Reap(k, since) }
 

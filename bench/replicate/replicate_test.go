@@ -268,15 +268,18 @@ func deltas(t *testing.T, rate, seconds int, lose float64, own time.Duration) {
 		healed.Round(time.Millisecond), v.Stats.SentDatagrams, v.Stats.ResentDatagrams, r.Lost)
 	t.Logf("CPU per delta: %s sending (without the generator's %s), %s receiving",
 		g.cpu/time.Duration(g.deltas)-own, own, (r.CPU-before.CPU)/time.Duration(g.deltas))
-	if r.Sessions != sessions || r.Sum != sum || *full && (r.Lost != 0 || d.Log.Dropped() != 0) {
-		t.Errorf("%d sessions here with sum %x, %d there with %x; %d datagrams lost, %d records dropped",
-			sessions, sum, r.Sessions, r.Sum, r.Lost, d.Log.Dropped())
+	if r.Sessions != sessions || r.Sum != sum || sessions != g.living {
+		t.Errorf("%d sessions live; %d here with sum %x, %d there with %x", g.living, sessions, sum, r.Sessions, r.Sum)
+	}
+	if *full && (r.Lost != 0 || d.Log.Dropped() != 0) {
+		t.Errorf("%d datagrams lost, %d records dropped", r.Lost, d.Log.Dropped())
 	}
 }
 
 // generated is what a generator did.
 type generated struct {
 	deltas    int
+	living    int // sessions in the end
 	took, cpu time.Duration
 }
 
@@ -309,6 +312,7 @@ func generate(t *testing.T, d *Director, rate, seconds int) (g generated) {
 			time.Sleep(200 * time.Microsecond)
 		}
 	}
+	g.living = int(next - last)
 	g.took, g.cpu = time.Since(began), cpu()-before
 	return g
 }

@@ -13,6 +13,9 @@ type Store interface {
 	Warm(rs []conntrack.Record)
 	// Apply brings a peer's record in.
 	Apply(r *conntrack.Record) conntrack.Applied
+	// Gone is shown what this director tells of its own sessions: what a peer still has of those that ended does not
+	// come back.
+	Gone(rs []conntrack.Record)
 	// Known reports whether there is a session with that key that peers know.
 	Known(k *conntrack.Key) bool
 	// Scan calls fn for each shared session among the next n entries from position at on (0: the beginning)
@@ -108,7 +111,7 @@ type Core struct {
 	acts    []Action
 	lanes   []sendLane
 	peers   []*peer                  // by id
-	met     map[NodeID]bool          // that ever were peers
+	met     map[NodeID]bool          // that ever were peers; true: all of its sessions were here at some time
 	origins [256]NodeID              // by term: who claimed it, or told of its own; several if more than one
 	refused map[uint64]time.Duration // ends of ours that a peer does not know, by key: since when
 	got     []conntrack.Record       // of the datagram or message under way
@@ -239,7 +242,9 @@ func (c *Core) up(id NodeID, e Epoch) {
 		}
 		c.down(id)
 	}
-	c.met[id] = true
+	if _, known := c.met[id]; !known {
+		c.met[id] = false
+	}
 	p := &peer{id: id, epoch: e, since: c.now, want: true}
 	at, _ := slices.BinarySearchFunc(c.peers, p, func(a, b *peer) int {
 		if a.id < b.id {

@@ -20,7 +20,7 @@ const (
 	leavesBurst = 4       // datagrams of leaves per millisecond and peer
 	listBurst   = 8       // datagrams of listed leaves per millisecond
 	listMax     = 1 << 15 // sessions that are listed per walk
-	reapMax     = 1 << 12 // leaves that are looked through for what is gone, per walk
+	reapMax     = 1 << 14 // leaves that are looked through for what is gone, per walk
 	busyMax     = 512     // leaves per round and peer that are asked for although they change all the time
 	wantSize    = 18
 )
@@ -65,7 +65,8 @@ type list struct {
 // reap is what a peer has in a leaf, to find what it has no more.
 type reap struct {
 	from NodeID
-	at   time.Duration
+	at   time.Duration // when it came
+	asOf time.Duration // when the peer began to look, by our clock: it tells nothing of what it told us after that
 	keys []uint64
 }
 
@@ -144,7 +145,7 @@ func (c *Core) reapGone() {
 	for i := range w.gone {
 		since := c.now
 		if reap := w.reaps[c.opt.Digest.Leaf(&w.gone[i])]; reap != nil {
-			since -= reap.at
+			since -= reap.asOf
 		}
 		if c.opt.Store.Reap(&w.gone[i], conntrack.Ticks(since)+reapSilence) {
 			c.stats.Reaped++
@@ -262,11 +263,12 @@ func (c *Core) sendLists(millis int) {
 			if len(b)+sizeOf(&s.rec) > c.opt.Payload {
 				break
 			}
-			b = appendRecord(b, &s.rec, s.standby)
-			l.from++
-			n++
+			if l.from++; c.opt.Store.Known(&s.rec.Key) { // it may have ended since the walk
+				b = appendRecord(b, &s.rec, s.standby)
+				n++
+			}
 		}
-		h := laneHead{kind: typeList, count: uint8(n), seq: uint64(l.leaf)}
+		h := laneHead{kind: typeList, count: uint8(n), seq: uint64(l.leaf), base: uint64(w.began / time.Microsecond)}
 		if !l.begun && l.from == l.up && c.complete() {
 			h.flags = flagComplete
 		}
@@ -426,44 +428,17 @@ func (c *Core) onList(p *peer, h *laneHead, body []byte) bool {
 			return false
 		}
 	}
-	c.opt.Store.Warm(c.got)
-	for i := range c.got {
-		if r := &c.got[i]; !c.ended(r, c.standby[i]) {
-			if !c.standby[i] {
-				c.noteOrigin(p, r.Version.Term())
-			}
-			c.apply(r)
-		}
-	}
+	c.applyAll(p)
 	if complete && p.complete && len(c.walk.reaps) < reapMax {
-		c.walk.reaps[leaf] = &reap{p.id, c.now, keys}
+		c.walk.reaps[leaf] = &reap{p.id, c.now, p.when(h, c.now), keys}
 	}
 	return true
 }
 
-// ended reports whether a record is of a session of this director's own, which ended here: the peer
-// did not hear of it, and will see that it is not in our list. A peer that has it all the same after some rounds knows
-// of another director that claimed our term, on the other side of a split: then the session is that one's.
-func (c *Core) ended(r *conntrack.Record, standby bool) bool {
-	if !standby || c.term == 0 || r.Version.Term() != c.term || !c.complete() || c.opt.Store.Known(&r.Key) {
-		return false
+// when is what a datagram's time is by our clock; now if it has none, as of an earlier version.
+func (p *peer) when(h *laneHead, now time.Duration) time.Duration {
+	if h.base == 0 {
+		return now
 	}
-	key := c.opt.Digest.Hash(&r.Key)
-	first, again := c.refused[key]
-	switch {
-	case !again && len(c.refused) >= refusedMax:
-		clear(c.refused)
-		fallthrough
-	case !again:
-		c.refused[key] = c.now
-	case c.now-first > refuseFor:
-		delete(c.refused, key)
-		return false
-	}
-	return true
+	return min(time.Duration(h.base)*time.Microsecond+p.offset, now)
 }
-
-const (
-	refuseFor  = 12 * time.Second // two rounds of digests, and a while
-	refusedMax = 1 << 14
-)

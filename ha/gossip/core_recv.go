@@ -94,7 +94,7 @@ func (c *Core) hear(p *peer, h *laneHead) {
 	if drifted := p.offset + (c.now-p.offsetAt)/1000; p.offsetAt == 0 || offset < drifted {
 		p.offset, p.offsetAt = offset, max(c.now, 1)
 	}
-	p.heard = max(p.heard, time.Duration(h.base)*time.Microsecond+p.offset)
+	p.heard = max(p.heard, p.when(h, c.now))
 }
 
 func (c *Core) handle(p *peer, h *laneHead, body []byte) bool {
@@ -216,11 +216,44 @@ func (c *Core) applyAll(p *peer) {
 		for i := range rs {
 			if !c.standby[at+i] {
 				c.noteOrigin(p, rs[i].Version.Term())
+			} else if c.ended(p, &rs[i]) {
+				continue
 			}
 			c.apply(&rs[i])
 		}
 	}
 }
+
+// ended reports whether a record that a peer has from another director is of a session of our own, which ended here:
+// the peer did not hear of it, and will see that it is not in our list. That can be told since all that the peer had
+// when we began is here. Where there are more than two directors, a peer that has it all the same after some rounds
+// knows of another one that claimed our term, on the other side of a split: then the session is that one's.
+func (c *Core) ended(p *peer, r *conntrack.Record) bool {
+	if r.Version.Term() != c.term || !c.met[p.id] || c.opt.Store.Known(&r.Key) {
+		return false
+	}
+	if len(c.met) < 2 {
+		return true
+	}
+	key := c.opt.Digest.Hash(&r.Key)
+	first, again := c.refused[key]
+	switch {
+	case !again && len(c.refused) >= refusedMax:
+		clear(c.refused)
+		fallthrough
+	case !again:
+		c.refused[key] = c.now
+	case c.now-first > refuseFor:
+		delete(c.refused, key)
+		return false
+	}
+	return true
+}
+
+const (
+	refuseFor  = 12 * time.Second // two rounds of digests, and a while
+	refusedMax = 1 << 14
+)
 
 // several is nobody's id: more than one director claimed a term, on two sides of a split.
 const several NodeID = 1<<64 - 1

@@ -49,6 +49,7 @@ func (l *sendLane) slot(seq uint64) *[]byte {
 
 // tell puts records of a worker into datagrams. Without a peer nobody hears them: who comes gets a snapshot.
 func (c *Core) tell(lane int, records []conntrack.Record) {
+	c.opt.Store.Gone(records)
 	if len(c.peers) == 0 || lane >= len(c.lanes) {
 		return
 	}

@@ -154,7 +154,7 @@ func (c *Core) refuse(from NodeID) {
 
 // synced ends a snapshot: all of the peer's sessions are here.
 func (c *Core) synced(p *peer) {
-	p.want = false
+	p.want, c.met[p.id] = false, true
 	c.stats.SnapshotsGot++
 	c.walk.urgent = true
 	c.statusDue = c.now

@@ -1,6 +1,7 @@
 package gossip
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -91,31 +92,135 @@ func TestADirectorThatComesGetsEverythingWhileSessionsGoOn(t *testing.T) {
 }
 
 func TestWhatNumbersCannotRepairDigestsDo(t *testing.T) {
+	for _, term := range []uint8{1, 0} { // of a director that owns VIPs, and of one that claims nothing
+		t.Run(fmt.Sprint("term ", term), func(t *testing.T) { repairByDigests(t, term) })
+	}
+}
+
+func repairByDigests(t *testing.T, term uint8) {
 	rng := testutil.Rand(t)
 	w := newNetwork(t, rng, 2, 1)
 	w.join()
+	a, b := w.nodes[0], w.nodes[1]
+	of := func(n int, v uint64) conntrack.Record {
+		r := rec(n, v)
+		r.Version = conntrack.MakeVersion(term, v)
+		return r
+	}
 	for i := range 5000 {
-		w.tell(w.nodes[0], 0, rec(i, 1))
+		w.tell(a, 0, of(i, 1))
 	}
 	w.run(11 * time.Second)
 	w.same("at first")
-	a, b := w.nodes[0], w.nodes[1]
-	a.core.SetTerm(1)
+	a.core.SetTerm(term)
+	gone := map[conntrack.Key]bool{}
 	for range 200 { // records and ends that never got into the log
 		i := rng.IntN(5000)
 		switch rng.IntN(3) {
 		case 0:
-			delete(a.store.m, rec(i, 1).Key)
+			delete(a.store.m, of(i, 1).Key)
+			gone[of(i, 1).Key] = true
 		case 1:
-			a.store.put(rec(i, 2), true)
+			a.store.put(of(i, 2), true)
+			delete(gone, of(i, 2).Key)
 		case 2:
-			a.store.put(rec(10_000+i, 1), true)
+			a.store.put(of(10_000+i, 1), true)
 		}
 	}
 	w.run(16 * time.Second)
 	w.same("after some rounds of digests")
+	for key := range gone {
+		if a.store.m[key] != nil {
+			t.Fatalf("the session %+v, which ended, is back", key)
+		}
+	}
 	if st := b.core.Stats(); st.Reaped == 0 || a.core.Stats().LeavesListed == 0 || st.SnapshotsGot != 1 {
 		t.Errorf("repaired by %+v", st)
+	}
+}
+
+// Digests look at sessions that end meanwhile: neither director brings one back for the other's sake.
+func TestDigestsOfSessionsThatComeAndGoBringNothingBack(t *testing.T) {
+	w := newNetwork(t, testutil.Rand(t), 2, 1)
+	w.join()
+	a := w.nodes[0]
+	w.delay = 40 * time.Millisecond
+	stale := 0
+	w.hold = func(p *packetOnWire) bool {
+		if p.from == a.id && p.data[0] == typeList {
+			stale += a.ended(p.data[laneHeader:])
+		}
+		return false
+	}
+	const living = 2000
+	for i := range 40_000 {
+		w.tell(a, 0, rec(i, uint64(2*i+2)))
+		if i >= living {
+			end := rec(i-living, uint64(2*i+3))
+			end.Op = conntrack.OpClose
+			w.tell(a, 0, end)
+		}
+		if i%3 == 0 {
+			w.run(time.Millisecond)
+		}
+	}
+	w.run(w.delay + 10*time.Millisecond)
+	for _, n := range w.nodes {
+		if len(n.store.m) != living || n.core.Stats().LeavesListed == 0 {
+			t.Errorf("%d sessions after many came and went, want %d; %+v", len(n.store.m), living, n.core.Stats())
+		}
+	}
+	if stale > 0 {
+		t.Errorf("%d sessions were listed that had ended", stale)
+	}
+}
+
+// ended counts the records of sessions that are not here.
+func (n *fakeNode) ended(b []byte) (count int) {
+	for len(b) > 0 {
+		var r conntrack.Record
+		size, _ := parseRecord(b, &r)
+		if b = b[size:]; !n.store.Known(&r.Key) {
+			count++
+		}
+	}
+	return count
+}
+
+// What a peer listed of a leaf says nothing of sessions that it told of after it had begun to look: lists may be late.
+func TestALateListEndsNoSessionThatCameMeanwhile(t *testing.T) {
+	w := newNetwork(t, testutil.Rand(t), 2, 1)
+	w.join()
+	a, b := w.nodes[0], w.nodes[1]
+	for i := range 2000 {
+		w.tell(a, 0, rec(i, 1))
+	}
+	w.run(11 * time.Second)
+	a.store.put(rec(0, 2), true) // differs: its leaf is listed
+	var late []packetOnWire
+	w.hold = func(p *packetOnWire) bool {
+		if p.from != a.id || p.data[0] != typeList {
+			return false
+		}
+		late = append(late, *p)
+		return true
+	}
+	for len(late) == 0 {
+		w.run(time.Millisecond)
+	}
+	w.hold = nil
+	leaf := func(r conntrack.Record) uint32 { return testDigest.Leaf(&r.Key) }
+	n := 10_000
+	for leaf(rec(n, 3)) != leaf(rec(0, 1)) {
+		n++
+	}
+	w.tell(a, 0, rec(n, 3))
+	w.run(4 * time.Second)
+	w.deliver(late[0])
+	for range 7000 {
+		if w.run(time.Millisecond); b.store.m[rec(n, 3).Key] == nil {
+			t.Fatalf("a session that came four seconds before a late list is gone")
+		}
 	}
 }
 
@@ -160,6 +265,30 @@ func TestAfterASplitEachHasWhatTheOtherLacked(t *testing.T) {
 	}
 }
 
+// A peer that was away has sessions whose ends it did not hear of: its snapshot does not bring them back.
+func TestASnapshotBringsNothingBackThatEndedHere(t *testing.T) {
+	w := newNetwork(t, testutil.Rand(t), 2, 1)
+	w.join()
+	a, b := w.nodes[0], w.nodes[1]
+	a.core.SetTerm(1)
+	for i := range 1000 {
+		w.tell(a, 0, rec(i, 1))
+	}
+	w.run(time.Second)
+	w.step(a, &Event{Kind: EventPeerDown, Peer: b.id})
+	w.step(b, &Event{Kind: EventPeerDown, Peer: a.id})
+	for i := range 100 {
+		delete(a.store.m, rec(i, 1).Key) // a full log
+	}
+	w.run(20 * time.Second)
+	w.join()
+	w.run(20 * time.Second)
+	w.same("healed")
+	if n := len(a.store.m); n != 900 || a.synced != 2 {
+		t.Errorf("%d sessions after %d snapshots, want 900 after 2", n, a.synced)
+	}
+}
+
 func TestADirectorThatWasStartedAnewLosesNobodysSessions(t *testing.T) {
 	w := newNetwork(t, testutil.Rand(t), 2, 1)
 	w.join()
@@ -171,6 +300,7 @@ func TestADirectorThatWasStartedAnewLosesNobodysSessions(t *testing.T) {
 	fresh.epoch = Epoch{99}
 	w.nodes[0] = fresh
 	fresh.core = NewCore(CoreOptions{ID: fresh.id, Epoch: fresh.epoch, Lanes: 1, Store: fresh.store, Digest: testDigest})
+	fresh.core.SetTerm(1) // as before: what it told then is its own still
 	w.join()
 	w.run(20 * time.Second)
 	w.same("after a restart")

@@ -70,6 +70,14 @@ func (f *fakeStore) Apply(r *conntrack.Record) conntrack.Applied {
 
 func (f *fakeStore) Warm([]conntrack.Record) {}
 
+func (f *fakeStore) Gone(rs []conntrack.Record) {
+	for i := range rs {
+		if r := &rs[i]; r.Op == conntrack.OpClose {
+			f.ends[r.Key] = r.Version
+		}
+	}
+}
+
 func (f *fakeStore) Known(k *conntrack.Key) bool { return f.m[*k] != nil }
 
 func (f *fakeStore) Scan(at uint64, n int, fn func(r *conntrack.Record, own bool)) uint64 {
@@ -122,6 +130,7 @@ type network struct {
 	delay        time.Duration // at most
 	cut          func(from, to NodeID) bool
 	dropAcks     bool
+	hold         func(*packetOnWire) bool // keeps a datagram; may be nil
 }
 
 type fakeNode struct {
@@ -212,7 +221,10 @@ func (w *network) send(from, to *fakeNode, data []byte) {
 			continue
 		}
 		d := time.Duration(w.rng.Int64N(int64(w.delay)))
-		w.wire = append(w.wire, packetOnWire{w.now + d, from.id, to.id, slices.Clone(data), false})
+		p := packetOnWire{w.now + d, from.id, to.id, slices.Clone(data), false}
+		if w.hold == nil || !w.hold(&p) {
+			w.wire = append(w.wire, p)
+		}
 	}
 }
 
@@ -258,8 +270,7 @@ func (w *network) tell(n *fakeNode, lane int, records ...conntrack.Record) {
 	for i := range records {
 		switch r := records[i]; r.Op {
 		case conntrack.OpClose:
-			delete(n.store.m, r.Key)
-			n.store.ends[r.Key] = r.Version
+			delete(n.store.m, r.Key) // its end is remembered if the core says so
 		default:
 			n.store.put(r, true)
 		}
