@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,17 +23,19 @@ func optionsWithSessions(seed uint64) Options {
 // Whatever happens to directors and links, a session that a director acknowledged stays where it is, and when all is
 // mended everybody has the same table.
 func TestNoAcknowledgedSessionIsLost(t *testing.T) {
-	unlucky, lived := 0, 0
+	var unlucky, lived atomic.Int64
 	everySeed(t, func(seed uint64) ([]string, []string) {
 		w := New(optionsWithSessions(seed))
 		w.Run(10 * time.Second)
 		w.Faults(20 * time.Second)
 		w.Quiet()
 		w.agree()
-		unlucky, lived = unlucky+w.unlucky, lived+len(w.crowd)
+		unlucky.Add(int64(w.unlucky))
+		lived.Add(int64(len(w.crowd)))
 		return w.Broken(), w.Trace
 	})
-	t.Logf("%d sessions lived at the end; %d were lost before anybody had acknowledged them", lived, unlucky)
+	t.Logf("%d sessions lived at the end; %d were lost before anybody had acknowledged them", lived.Load(),
+		unlucky.Load())
 }
 
 // differences names what only one of two tables has, or has otherwise.

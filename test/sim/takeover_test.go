@@ -3,8 +3,11 @@ package sim
 import (
 	"fmt"
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -23,7 +26,8 @@ func env(t *testing.T, name string, def uint64) uint64 {
 	return n
 }
 
-// everySeed runs a test for the seeds that make sim asks for. A failing one says how to see it again.
+// everySeed runs a test for the seeds that make sim asks for, on all cores: run shares nothing but what it guards. The
+// first seed that fails says how to see it again.
 func everySeed(t *testing.T, run func(seed uint64) (broken []string, trace []string)) {
 	t.Helper()
 	usual := uint64(200)
@@ -31,12 +35,20 @@ func everySeed(t *testing.T, run func(seed uint64) (broken []string, trace []str
 		usual = 20
 	}
 	first, count := env(t, "SEED0", 1), env(t, "SEEDS", usual)
-	for seed := first; seed < first+count; seed++ {
-		if broken, trace := run(seed); len(broken) > 0 {
-			t.Fatalf("seed %d: %s\n%s\nsee it again with: make sim SEEDS=1 SEED0=%d", seed, strings.Join(broken, "; "),
-				strings.Join(trace, "\n"), seed)
-		}
+	var next atomic.Uint64
+	var failed atomic.Bool
+	var workers sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		workers.Go(func() {
+			for n := next.Add(1) - 1; n < count && !failed.Load(); n = next.Add(1) - 1 {
+				if broken, trace := run(first + n); len(broken) > 0 && failed.CompareAndSwap(false, true) {
+					t.Errorf("seed %d: %s\n%s\nsee it again with: make sim SEEDS=1 SEED0=%d", first+n,
+						strings.Join(broken, "; "), strings.Join(trace, "\n"), first+n)
+				}
+			}
+		})
 	}
+	workers.Wait()
 	t.Logf("%d seeds from %d", count, first)
 }
 
