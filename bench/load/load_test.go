@@ -38,7 +38,8 @@ func serve(t *testing.T) netip.AddrPort {
 	return at
 }
 
-// tries is how often something short is made again: a busy machine may let all of its time pass.
+// tries is how often something short is made again, each time twice as long: a busy machine may let all of its time
+// pass. Of ten runs on a CPU that ten processes wanted, three let 0.3 s pass so.
 const tries = 5
 
 // runAnswered is Run, until something is answered.
@@ -47,6 +48,7 @@ func runAnswered(t *testing.T, o Options) (r *Report, err error) {
 		if r, err = Run(t.Context(), o); err != nil || r.Ops > 0 {
 			break
 		}
+		o.Duration *= 2
 	}
 	return r, err
 }
@@ -121,10 +123,11 @@ func TestDatagramsAreSentAtTheRate(t *testing.T) {
 	o := SendOptions{Targets: []netip.AddrPort{at}, Rate: 20_000, Flows: 4, Size: 18, Duration: 200 * time.Millisecond}
 	r, err := Send(t.Context(), o)
 	for i := 0; i < tries && err == nil && r.Sent == 0; i++ {
+		o.Duration *= 2
 		r, err = Send(t.Context(), o)
 	}
-	if err != nil || r.Sent == 0 || r.Sent > 4100 {
-		t.Errorf("%+v, %v; want at most 4000 sent", r, err)
+	if err != nil || r.Sent == 0 || r.Sent > int(o.Duration.Seconds()*float64(o.Rate))+100 {
+		t.Errorf("%+v, %v; want at most the rate", r, err)
 	}
 	if _, err := Send(t.Context(), SendOptions{}); err == nil {
 		t.Error("nothing to send is taken")
