@@ -56,22 +56,28 @@ type kept struct {
 
 type destName [4]uint64
 
-// NewFile makes an empty file in memory that New puts a table into. Its pages are huge where a mount may be made
-// (CAP_SYS_ADMIN) or the system has huge shared memory switched on; huge reports the former.
-func NewFile() (f *os.File, huge bool, err error) {
+// NewFile makes an empty file in memory that New puts a table into. Its pages are huge by themselves where a mount may
+// be made (CAP_SYS_ADMIN), else where New asks for each (Stats.Huge).
+func NewFile() (f *os.File, err error) {
 	if f, err = hugeFile(); err != nil {
-		var fd int
-		if fd, err = unix.MemfdCreate("ulvs-table", unix.MFD_CLOEXEC); err != nil {
-			return nil, false, fmt.Errorf("make memory for conns: %w", err)
-		}
-		f = os.NewFile(uintptr(fd), "ulvs-table")
-	} else {
-		huge = true
+		return smallFile()
 	}
+	return sized(f)
+}
+
+func smallFile() (*os.File, error) {
+	fd, err := unix.MemfdCreate("ulvs-table", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("make memory for conns: %w", err)
+	}
+	return sized(os.NewFile(uintptr(fd), "ulvs-table"))
+}
+
+func sized(f *os.File) (*os.File, error) {
 	if err := unix.Ftruncate(int(f.Fd()), fileSize); err != nil {
-		return nil, false, errors.Join(fmt.Errorf("make memory for conns: %w", err), f.Close())
+		return nil, errors.Join(fmt.Errorf("make memory for conns: %w", err), f.Close())
 	}
-	return f, huge, nil
+	return f, nil
 }
 
 // hugeFile makes a nameless file on a tmpfs of its own, mounted nowhere, which has huge pages whatever the system's

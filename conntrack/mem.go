@@ -27,7 +27,9 @@ const private = -1
 // area is the address range under one array; raw is nil on the heap.
 type area struct {
 	raw       []byte
+	asks      bool         // for each huge page: it lies in a file
 	populated atomic.Int64 // bytes faulted in ahead of use; one goroutine writes
+	huge      atomic.Int64 // of them, bytes that huge pages were asked for and given
 }
 
 // ready is the bytes populated so far.
@@ -47,7 +49,7 @@ func array[T any](m *memory, a *area, n int, at int64) ([]T, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.raw = raw
+	a.raw, a.asks = raw, m.huge && m.file != nil && at != private && at%hugePage == 0
 	return unsafe.Slice((*T)(unsafe.Pointer(unsafe.SliceData(raw))), n), nil
 }
 
@@ -107,11 +109,28 @@ func (a *area) populate(want, pieces int) {
 	for ; a.ready() < want && pieces > 0; pieces-- {
 		from := a.ready()
 		to := min(from+hugePage, len(a.raw))
+		a.collapse(from, to)
 		if err := unix.Madvise(a.raw[from:to], unix.MADV_POPULATE_WRITE); err != nil {
 			return // before Linux 5.14, or no memory: pages come when used
 		}
 		a.populated.Store(int64(to))
 	}
+}
+
+// collapse asks for one huge page: a memfd gets small ones unless the system's setting for shared memory says
+// otherwise, which MADV_COLLAPSE (Linux 6.1) does not heed. Nobody uses the piece yet, or hardly anybody; an empty one
+// would not be collapsed, so its first page is touched.
+func (a *area) collapse(from, to int) {
+	if !a.asks || to-from != hugePage {
+		return
+	}
+	piece := a.raw[from:to]
+	if unix.Madvise(piece[:os.Getpagesize()], unix.MADV_POPULATE_WRITE) != nil ||
+		unix.Madvise(piece, unix.MADV_COLLAPSE) != nil {
+		a.asks = false // none is free, or the kernel knows no such thing: small ones from here on
+		return
+	}
+	a.huge.Add(hugePage)
 }
 
 // wide returns the entry6 that e is the head of.

@@ -53,7 +53,7 @@ func same() Adopt {
 
 func newFile(t testing.TB) *os.File {
 	t.Helper()
-	f, _, err := NewFile()
+	f, err := NewFile()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -36,6 +36,7 @@ type Stats struct {
 	Overflow        int    // overflow buckets in use
 	Bytes           int    // of memory in use by entries and indexes
 	Ahead           int    // bytes populated ahead of use
+	Huge            int    // bytes of entries in a file that have huge pages
 	Grown           uint64 // doublings of an index
 	ReplyCollisions uint64 // NAT conns inserted with FlagNoReply
 	Full            uint64 // inserts refused
@@ -66,6 +67,7 @@ func (p *part) stats(s *Stats) {
 	s.Overflow += int(p.pool.inUse.Load())
 	s.Grown += p.grown.Load()
 	s.Entries += entries
+	s.Huge += int(p.entryArea.huge.Load())
 	if entries == 0 && p.v6 {
 		return // nothing of it was ever touched
 	}

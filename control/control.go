@@ -75,7 +75,7 @@ type Status struct {
 type Restart struct {
 	Keeper        string  `json:"keeper"`           // systemd, keeper or off
 	Reason        string  `json:"reason,omitempty"` // why nobody keeps them although somebody should
-	HugePages     bool    `json:"huge_pages"`       // the memory that is kept has them
+	HugePages     bool    `json:"huge_pages"`       // sessions in memory that is kept have them
 	Generation    uint64  `json:"generation"`       // of the table: one more with each director that goes on with it
 	ShardsDropped int     `json:"shards_dropped"`   // memory that was there and could not be read
 	Seconds       float64 `json:"recovery_seconds"`

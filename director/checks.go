@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"reflect"
 	"sync"
+	"sync/atomic"
 
 	"ulvs/config"
 	"ulvs/events"
@@ -29,6 +30,7 @@ type checks struct {
 	log     *slog.Logger
 	engine  *health.Engine
 	scripts *scripts
+	handed  atomic.Bool // another process goes on checking: nothing ends
 
 	following sync.Mutex // one follow at a time; guards the next two
 	care      map[lvs.ServiceKey]*config.Care
@@ -81,7 +83,9 @@ func (c *checks) run(ctx context.Context) {
 	all.Go(func() { _ = c.engine.Run(ctx) })
 	all.Go(func() { c.runFollow(ctx) })
 	all.Wait()
-	c.engine.Stop()
+	if !c.handed.Load() {
+		c.engine.Stop()
+	}
 	c.scripts.close()
 }
 

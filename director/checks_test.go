@@ -59,8 +59,8 @@ type ward struct {
 	servers *switchboard
 }
 
-// newWard watches what a file says, until the test ends. The first follow is over when it returns.
-func newWard(t *testing.T, file string) *ward {
+// unstartedWard knows what a file says, and asks nobody.
+func unstartedWard(t *testing.T, file string) *ward {
 	t.Helper()
 	w := &ward{t: t, servers: &switchboard{off: map[netip.AddrPort]bool{}, hit: map[netip.AddrPort]int{}}}
 	journal := events.New(events.Options{})
@@ -70,6 +70,13 @@ func newWard(t *testing.T, file string) *ward {
 	w.checks.node = w.Node
 	load(t, w.Node, fileOf(t, file))
 	w.checks.follow()
+	return w
+}
+
+// newWard watches what a file says, until the test ends. The first follow is over when it returns.
+func newWard(t *testing.T, file string) *ward {
+	t.Helper()
+	w := unstartedWard(t, file)
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() {
@@ -135,6 +142,7 @@ func TestADeadRealServerIsKickedAndReturns(t *testing.T) {
 	w.awaitListed("10.0.0.2:80=2")
 	w.servers.turn("10.0.0.1:80", true)
 	w.awaitListed("10.0.0.1:80=1 10.0.0.2:80=2")
+	testutil.Await(t, "its return to be told", func() bool { return len(w.happened(events.ServerUp)) > 0 })
 	const name = "tcp 192.0.2.10:80 10.0.0.1:80"
 	want := "server_down " + name + " up -> down: connection refused (tcp 10.0.0.1:80 via address)"
 	if got := w.happened(events.ServerDown); len(got) != 1 || got[0] != want {

@@ -98,11 +98,7 @@ func (c *counter) show() control.Counters {
 
 // since is what came to be counted up to raw.
 func (c *counter) since(raw dataplane.DestStats) control.Stats {
-	return control.Stats{
-		Conns: raw.Conns - c.zero.Conns, InPackets: raw.InPackets - c.zero.InPackets,
-		OutPackets: raw.OutPackets - c.zero.OutPackets, InBytes: raw.InBytes - c.zero.InBytes,
-		OutBytes: raw.OutBytes - c.zero.OutBytes,
-	}
+	return control.Stats(less(raw, c.zero))
 }
 
 // reset is -Z: counts and rates begin anew, with what the last tick saw.

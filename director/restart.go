@@ -221,7 +221,7 @@ func (m *memory) reopen(f *os.File) error {
 
 // newFile makes the memory of this director's table, whose clock is at now.
 func (m *memory) newFile(now time.Duration) conntrack.Keep {
-	f, huge, err := conntrack.NewFile()
+	f, err := conntrack.NewFile()
 	if err != nil {
 		m.log.Warn("sessions will not outlive this process", "err", err)
 		return conntrack.Keep{}
@@ -234,7 +234,7 @@ func (m *memory) newFile(now time.Duration) conntrack.Keep {
 	for slices.Contains(m.old, m.name) {
 		m.name += "0"
 	}
-	m.told.Generation, m.told.HugePages = k.Generation, huge
+	m.told.Generation = k.Generation
 	return k
 }
 
@@ -246,7 +246,8 @@ func (m *memory) dropFile() {
 }
 
 // recoverSessions brings back what the last director left, and has the keeper keep this director's table. No worker
-// runs yet, and services are loaded.
+// runs yet, and services are loaded. systemd heeds only the process that the service is: in an upgrade this one is it
+// when the other has let go.
 func (d *director) recoverSessions() {
 	m := d.memory
 	if m.image != nil {
@@ -264,6 +265,17 @@ func (d *director) recoverSessions() {
 	if m.file == nil {
 		return
 	}
+	if _, managed := m.keeper.(*keep.Systemd); !managed || d.successor == nil {
+		m.keepFile()
+	}
+	m.startBeats(d.table)
+}
+
+// keepFile has the keeper keep this director's table, and nothing older.
+func (m *memory) keepFile() {
+	if m.file == nil || m.moved {
+		return
+	}
 	if err := m.keeper.Store(m.name, m.file); err != nil {
 		m.log.Warn("sessions will not outlive this process", "err", err)
 		m.told.Reason = err.Error()
@@ -275,7 +287,6 @@ func (d *director) recoverSessions() {
 		}
 	}
 	m.moved = true
-	m.startBeats(d.table)
 }
 
 func recoveryOf(r *conntrack.Recovered) control.Recovery {

@@ -92,6 +92,9 @@ func (d *director) inherit() (err error) {
 			}
 		}
 	}
+	d.checks.engine.Remember(s.hello.Health)
+	d.checks.engine.Remember(s.estate.Health)
+	d.resume(s.estate.Servers)
 	return d.memory.reopen(s.table)
 }
 
@@ -176,9 +179,12 @@ func (d *director) succeed() error {
 		return err
 	}
 	s.serves = true
-	if _, err := s.ch.Hear(sayReleased, helloLimit, nil); err != nil {
+	var last released
+	if _, err := s.ch.Hear(sayReleased, helloLimit, &last); err != nil {
 		d.log.Warn("the process before went away without a word", "err", err)
 	}
+	d.goOnCounting(last.Counters)
+	d.memory.keepFile()
 	for _, v := range s.estate.VIPs {
 		if link, err := netlink.LinkByName(v.Link); err == nil {
 			d.added = append(d.added, addedVIP{link, v.VIP})

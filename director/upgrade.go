@@ -18,6 +18,7 @@ import (
 	"ulvs/dataplane/afxdp"
 	"ulvs/events"
 	"ulvs/ha"
+	"ulvs/health"
 	"ulvs/keep"
 )
 
@@ -46,6 +47,7 @@ type hello struct {
 	Version  string               `json:"version"`
 	Table    string               `json:"table"` // name of the memory with the keeper
 	Steering afxdp.HandedSteering `json:"steering"`
+	Health   []health.Memory      `json:"health"`
 }
 
 // estate is what goes from one process to the other.
@@ -55,6 +57,9 @@ type estate struct {
 	VIPs    []handedVIP       `json:"vips"`    // on interfaces, by us
 	// Hops are known before the first frame: what waited in the rings is more than workers hold back for new ones.
 	Hops []dataplane.HopKey `json:"hops"`
+	// Health is what was learnt since hello.
+	Health  []health.Memory `json:"health"`
+	Servers []handedServer  `json:"servers"`
 }
 
 type handedVIP struct {
@@ -67,6 +72,7 @@ type handing struct {
 	ch     *keep.Channel
 	cmd    *exec.Cmd
 	ended  chan struct{} // closed when the new process has ended
+	known  time.Time     // the new process was told the health of then
 	answer chan error
 }
 
@@ -138,6 +144,7 @@ func (d *director) startSuccessor() (*handing, error) {
 	}
 	go func() { _ = h.cmd.Wait(); close(h.ended) }()
 	theirs.Close() // so that its end is noticed
+	h.known = time.Now()
 	if err = d.sayHello(ch); err == nil {
 		_, err = ch.Hear(sayPrepared, prepareLimit, nil)
 	}
@@ -154,7 +161,8 @@ func (d *director) sayHello(ch *keep.Channel) error {
 		return err
 	}
 	defer closeFiles(files)
-	h := hello{Version: d.opt.Version, Table: d.memory.name, Steering: steering}
+	h := hello{Version: d.opt.Version, Table: d.memory.name, Steering: steering,
+		Health: d.checks.engine.Memory(time.Time{})}
 	return ch.Say(sayHello, h, append([]*os.File{d.memory.file}, files...)...)
 }
 
@@ -213,6 +221,7 @@ func (d *director) giveEstate(h *handing) error {
 		e.Sets, files = append(e.Sets, handed), append(files, more...)
 	}
 	e.Masters, e.Hops = d.takeover.Load().masters(), slices.Collect(maps.Keys(d.hopKeys()))
+	e.Health, e.Servers = d.checks.engine.Memory(h.known), d.conditionsNow()
 	for _, a := range d.added {
 		e.VIPs = append(e.VIPs, handedVIP{a.link.Attrs().Name, a.vip})
 	}
@@ -244,6 +253,7 @@ func (d *director) goOn() {
 // release gives up what only one process can have, saying nothing to other directors: for them nothing happened.
 func (d *director) release(h *handing) {
 	d.handed, d.memory.handed = true, true
+	d.checks.handed.Store(true)
 	d.takeover.Load().silence()
 	d.replication.abandon()
 	if err := d.kernels.close(); err != nil {
@@ -257,7 +267,7 @@ func (d *director) release(h *handing) {
 		_ = d.server.Shutdown(ctx)
 	}()
 	d.complainOf(d.opt.Manager.MainPID(h.cmd.Process.Pid))
-	if err := h.ch.Say(sayReleased, nil); err != nil {
+	if err := h.ch.Say(sayReleased, released{d.counted()}); err != nil {
 		d.log.Warn("the new process does not listen any more", "err", err)
 	}
 }

@@ -23,6 +23,7 @@ func (d *director) Status() control.Status {
 		Generation: d.generation, Sessions: d.sessions(), Routing: d.routing(), Verdicts: d.verdicts(),
 		Stack: d.stackStatus(), Restart: d.memory.told,
 	}
+	s.Restart.HugePages = d.memory.file != nil && d.table.Stats().Huge > 0
 	d.compare().tell(&s)
 	for _, w := range d.workers {
 		s.Workers = append(s.Workers, d.workerStatus(w))

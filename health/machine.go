@@ -119,8 +119,9 @@ const (
 	evConfigure                  // service is the configuration from now on
 	evSuspend                    // ask nothing, judge nothing
 	evResume
-	evRetell // tell what is not well
-	evStop   // the director ends
+	evRetell   // tell what is not well
+	evRemember // memory is what another process knows
+	evStop     // the director ends
 )
 
 type event struct {
@@ -128,6 +129,7 @@ type event struct {
 	checker *checker
 	result  Result
 	service *Service
+	memory  *Memory
 }
 
 // action is what a machine wants: to ask a server at a time, to forget a checker, or to tell of a change.
@@ -155,6 +157,8 @@ func (m *machine) step(now time.Time, ev event, acts []action) []action {
 		m.each(func(c *checker) { acts = append(acts, m.first(now, c)) })
 	case evRetell:
 		return m.retell(now, acts)
+	case evRemember:
+		return m.remember(now, ev.memory, acts)
 	case evStop:
 		return m.stop(now, acts)
 	}

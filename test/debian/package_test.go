@@ -9,6 +9,7 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -37,6 +38,7 @@ func TestInstallConfigureUpgradePurge(t *testing.T) {
 	m.reloads()
 	m.survivesAStandstill(l)
 	m.upgrades(l)
+	m.upgradesByCommand(l)
 	m.keepsARealServer()
 	m.purges()
 
@@ -210,9 +212,10 @@ func (m *machine) survivesAStandstill(l *lab.Lab) {
 // upgrades under sessions.
 func (m *machine) upgrades(l *lab.Lab) {
 	m.t.Helper()
-	sessions := stay(m.t, l)
+	sessions, before := stay(m.t, l), m.unit()
 	old := m.sh("ulvs version; md5sum /etc/ulvs/ulvs.toml")
-	m.sh("apt-get install -y /var/tmp/new.deb 2>&1")
+	wants(m.t, "apt install", m.sh("apt-get install -y /var/tmp/new.deb 2>&1"), "goes on for "+before["MainPID"])
+	m.wentOn(before)
 	m.forwards()
 	if now := m.sh("ulvs version; md5sum /etc/ulvs/ulvs.toml"); now == old {
 		m.t.Error("it was not upgraded")
@@ -221,6 +224,84 @@ func (m *machine) upgrades(l *lab.Lab) {
 	}
 	m.goOn(sessions, "after the upgrade")
 	serves(m.t, l)
+}
+
+// unit returns what systemd says of the service.
+func (m *machine) unit() map[string]string {
+	m.t.Helper()
+	out := map[string]string{}
+	for _, line := range strings.Fields(m.sh("systemctl show ulvs -p MainPID -p ActiveState -p NRestarts " +
+		"-p NFileDescriptorStore -p WatchdogTimestampMonotonic")) {
+		name, value, _ := strings.Cut(line, "=")
+		out[name] = value
+	}
+	return out
+}
+
+// wentOn wants the service to be another process since before, for systemd too, and not to have been restarted.
+func (m *machine) wentOn(before map[string]string) {
+	m.t.Helper()
+	now := m.unit()
+	await(m.t, "systemd to know the new process and to keep its table only", 30*time.Second, func() bool {
+		now = m.unit()
+		return now["MainPID"] != before["MainPID"] && now["NFileDescriptorStore"] == "1"
+	})
+	if now["ActiveState"] != "active" || now["NRestarts"] != before["NRestarts"] {
+		m.t.Errorf("before the upgrade %v, after it %v", before, now)
+	}
+	await(m.t, "the process before to be gone", 30*time.Second, func() bool {
+		out, _ := m.try("pgrep -x ulvs")
+		return strings.TrimSpace(out) == now["MainPID"]
+	})
+	fed := func() int {
+		us, err := strconv.Atoi(m.unit()["WatchdogTimestampMonotonic"])
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		return us
+	}
+	first := fed() // what the manager last heard may be the process before's
+	await(m.t, "the new process to feed the watchdog", 30*time.Second, func() bool { return fed() > first })
+}
+
+// upgradesByCommand, and then has systemd do to the new process what it did to the one that it started.
+func (m *machine) upgradesByCommand(l *lab.Lab) {
+	m.t.Helper()
+	sessions := stay(m.t, l)
+	for range 2 {
+		before := m.unit()
+		m.sh("ulvs upgrade")
+		m.wentOn(before)
+		m.goOn(sessions, "after ulvs upgrade")
+	}
+	before := m.unit()
+	m.sh("systemctl reload ulvs; kill -9 " + before["MainPID"])
+	await(m.t, "systemd to start it again", 30*time.Second, func() bool {
+		now := m.unit()
+		return now["MainPID"] != before["MainPID"] && now["MainPID"] != "0" && now["ActiveState"] == "active"
+	})
+	m.forwards()
+	m.goOn(sessions, "after kill -9 of an upgraded one")
+	m.sh("ulvs upgrade")
+	before = m.unit()
+	m.sh("systemctl restart ulvs")
+	if now := m.unit(); now["MainPID"] == before["MainPID"] || now["ActiveState"] != "active" {
+		m.t.Errorf("before a restart %v, after it %v", before, now)
+	}
+	m.forwards()
+	m.goOn(sessions, "after a restart of an upgraded one")
+	m.sh("ulvs upgrade; systemctl stop ulvs")
+	if now := m.unit(); now["ActiveState"] != "inactive" || now["NFileDescriptorStore"] != "0" {
+		m.t.Errorf("stopped, it is %v:\n%s", now, m.sh("journalctl -u ulvs --no-pager -n 60"))
+	}
+	if out, _ := m.try("pgrep -a ulvs"); out != "" {
+		m.t.Errorf("stopped, and this still runs: %s", out)
+	}
+	if log := m.sh("journalctl -u ulvs --no-pager"); strings.Contains(log, "only permitted for main PID") {
+		m.t.Errorf("systemd heeded some of it not:\n%s", log)
+	}
+	m.sh("systemctl start ulvs")
+	m.forwards()
 }
 
 // keepsARealServer has the unit put back what a restart of the network takes, with the little that the unit may do.

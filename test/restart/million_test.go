@@ -25,7 +25,7 @@ func many() int {
 // inject has a keeper keep the memory of a director with n sessions that nobody uses, as if one had been killed.
 func (b *bed) inject(n int) {
 	b.t.Helper()
-	f, _, err := conntrack.NewFile()
+	f, err := conntrack.NewFile()
 	if err != nil {
 		b.t.Fatal(err)
 	}
