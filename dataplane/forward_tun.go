@@ -45,10 +45,7 @@ func (w *Worker) forwardTUN(f *packet.Frame, p *packet.Parsed, to forwarding) Ve
 	if d.Tunnel.Type != lvs.TunnelIPIP {
 		proto = encapsulate(b, p, d, proto)
 	}
-	tos := p.TOS
-	if tos&3 == 3 {
-		tos &^= 1
-	}
+	tos := outerTOS(p)
 	if d.V6 {
 		etype = packet.EtherTypeIPv6
 		outer6(b, p, d, outerFields{proto, tos})
@@ -63,27 +60,43 @@ func (w *Worker) forwardTUN(f *packet.Frame, p *packet.Parsed, to forwarding) Ve
 
 type outerFields struct{ proto, tos uint8 }
 
-// outer4 writes an IPv4 outer header over b, the whole outer packet. DF is the inner packet's (unless
-// pmtu_disc is off, or the inner one is IPv6); without it the packet gets an IP id of its own.
-// Everything is put together in little-endian words, the checksum from what they add to the
-// addresses' sum, which is the destination's.
+// outerTOS is the inner packet's, with an ECN of CE made ECT(0).
+func outerTOS(p *packet.Parsed) uint8 {
+	tos := p.TOS
+	if tos&3 == 3 {
+		tos &^= 1
+	}
+	return tos
+}
+
+// outer4 writes an IPv4 outer header over b, the whole outer packet.
 func (w *Worker) outer4(b []byte, p *packet.Parsed, d *Dest, o outerFields) {
+	start, end := w.outerWords(p, o, len(b), d.addrSum)
+	h := b[:packet.IPv4Len]
+	binary.LittleEndian.PutUint64(h[0:], start)
+	binary.LittleEndian.PutUint32(h[8:], end)
+	binary.LittleEndian.PutUint64(h[12:], d.outerAddrs())
+}
+
+// outerWords are an IPv4 outer header's twelve bytes before the addresses, of a packet of size bytes and with addresses
+// of that sum. DF is the inner packet's (unless pmtu_disc is off, or the inner one is IPv6); without it the packet gets
+// an IP id of its own. Everything is put together in little-endian words, the checksum from what they add to the sum.
+func (w *Worker) outerWords(p *packet.Parsed, o outerFields, size int, sum uint32) (start uint64, end uint32) {
 	id, frag := uint32(0), uint32(wireDF)
 	if p.Flags&packet.FlagDF == 0 || w.snap.Settings.PMTUDisc == 0 {
 		id, frag = uint32(w.nextID()), 0
 	}
 	first := 0x45 | uint32(o.tos)<<8
-	length := uint32(bits.ReverseBytes16(uint16(len(b))))
+	length := uint32(bits.ReverseBytes16(uint16(size)))
 	ttl := uint32(p.TTL-1) | uint32(o.proto)<<8
-	sum := d.addrSum + first + length + id + frag + ttl
+	sum += first + length + id + frag + ttl
 	sum = sum>>16 + sum&0xffff
 	sum = sum>>16 + sum&0xffff
-	h := b[:packet.IPv4Len]
-	binary.LittleEndian.PutUint32(h[0:], first|length<<16)
-	binary.LittleEndian.PutUint32(h[4:], id|frag<<16)
-	binary.LittleEndian.PutUint32(h[8:], ttl|^sum<<16)
-	binary.LittleEndian.PutUint64(h[12:], d.Source[0]|d.Addr[0]<<32)
+	return uint64(first|length<<16) | uint64(id|frag<<16)<<32, ttl | ^sum<<16
 }
+
+// outerAddrs are the addresses of an IPv4 outer header.
+func (d *Dest) outerAddrs() uint64 { return d.Source[0] | d.Addr[0]<<32 }
 
 // wireDF is the don't-fragment bit in a little-endian load of the fragment word.
 const wireDF = 0x0040
@@ -130,7 +143,7 @@ func outerPseudo(d *Dest, length int) uint32 {
 		addr := [4]uint64{d.Source[0], d.Source[1], d.Addr[0], d.Addr[1]}
 		return packet.PseudoV6(&addr, packet.ProtoUDP, length)
 	}
-	return packet.PseudoV4(d.Source[0]|d.Addr[0]<<32, packet.ProtoUDP, length)
+	return packet.PseudoV4(d.outerAddrs(), packet.ProtoUDP, length)
 }
 
 // gueSource is a source port that is the same for all packets of a flow, so that routers and NICs

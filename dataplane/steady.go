@@ -25,6 +25,14 @@ type path struct {
 	epoch uint32 // of the worker's snapshots
 }
 
+// tunnel is what the short way needs of a real server besides its path: good for as long.
+type tunnel struct {
+	addrs uint64 // of the outer IPv4 header
+	sum   uint32 // theirs
+	most  uint16 // bytes of the largest packet that fits; 0: it is no tunnel for the short way
+	load  *lvs.Load
+}
+
 // steady forwards flows of a batch by the short way, from the k-th on up to the first that it leaves undecided and
 // untouched, and returns which that is. There must be a service. It is a single pass that leaves its loop's code for
 // what is rare, because the work on a packet is little more than some calls cost.
@@ -99,7 +107,16 @@ func (w *Worker) look(id uint32) {
 		if hop := &w.snap.Hops[d.Hop]; hop.State == HopReady && hop.VLAN == 0 {
 			to.hop = *hop
 		}
+		w.tunnels[id] = newTunnel(d, to.hop.MTU)
 	}
+}
+
+// newTunnel is for IPIP to an IPv4 address over a next hop of that MTU.
+func newTunnel(d *Dest, mtu uint16) (t tunnel) {
+	if d.V6 || d.Tunnel.Type != lvs.TunnelIPIP || mtu < minMTU4+packet.IPv4Len {
+		return t
+	}
+	return tunnel{addrs: d.outerAddrs(), sum: d.addrSum, most: mtu - packet.IPv4Len, load: d.Load}
 }
 
 // steadyOther is steady for one packet of any kind.
@@ -203,38 +220,31 @@ func (w *Worker) steadyUnsummed(f *packet.Frame, p *packet.Parsed, ref conntrack
 	return w.forwardNAT(f, p, forwarding{conn: e, hop: hop})
 }
 
-// steadyTUN forwards a plain packet to a tunnel, and counts it.
+// steadyTUN forwards a plain packet to a tunnel, and counts it: as forwardTUN, in a straight line.
 func (w *Worker) steadyTUN(f *packet.Frame, p *packet.Parsed, e *conntrack.Entry, hop *Hop) Verdict {
+	const over = packet.IPv4Len
 	id := e.Dest()
 	w.stats.in(id, p.TotalLen)
-	if d := &w.snap.Dests[id]; !w.plainTUN(f, p, d, hop) {
-		return w.onward(f, p, forwarding{e, d, hop, lvs.MethodTUN})
+	t := &w.tunnels[id]
+	if p.TotalLen > t.most || f.Off < over+packet.VLANLen || t.load.PathMTU(uint32(w.now)) != 0 {
+		return w.onward(f, p, forwarding{e, &w.snap.Dests[id], hop, lvs.MethodTUN})
 	}
+	takeTTL(f.Buf[f.Off:], 0)
+	start, end := w.outerWords(p, outerFields{packet.ProtoIPIP, outerTOS(p)}, over+int(p.TotalLen), t.sum)
+	f.Off -= over
+	b := f.Buf[f.Off:]
+	b = b[:plainL4]
+	plainL2(f, p, hop)
+	f.Len += over
+	binary.LittleEndian.PutUint16(b[12:], wireIPv4)
+	binary.LittleEndian.PutUint64(b[packet.EthernetLen:], start)
+	binary.LittleEndian.PutUint32(b[packet.EthernetLen+8:], end)
+	binary.LittleEndian.PutUint64(b[packet.EthernetLen+12:], t.addrs)
 	return TxTUN
 }
 
-// plainTUN is forwardTUN for a plain packet, IPIP to an IPv4 address and a path of which no MTU was learned; it reports
-// false, with the packet untouched, for another one.
-func (w *Worker) plainTUN(f *packet.Frame, p *packet.Parsed, d *Dest, hop *Hop) bool {
-	const over = packet.IPv4Len
-	if d.V6 || d.Tunnel.Type != lvs.TunnelIPIP || f.Off < over+packet.VLANLen ||
-		int(hop.MTU) < max(int(p.TotalLen), minMTU4)+over || d.Load.PathMTU(uint32(w.now)) != 0 {
-		return false
-	}
-	takeTTL(f.Buf[f.Off:], 0)
-	f.Off -= over
-	b := f.Buf[f.Off:]
-	b = b[:packet.EthernetLen+over+int(p.TotalLen)]
-	tos := p.TOS
-	if tos&3 == 3 {
-		tos &^= 1
-	}
-	w.outer4(b[packet.EthernetLen:], p, d, outerFields{packet.ProtoIPIP, tos})
-	plainL2(f, p, hop)
-	f.Len += over
-	binary.BigEndian.PutUint16(b[12:14], packet.EtherTypeIPv4)
-	return true
-}
+// wireIPv4 is IPv4's EtherType in a little-endian load.
+const wireIPv4 = packet.EtherTypeIPv4>>8 | packet.EtherTypeIPv4&0xff<<8
 
 // Offsets in a plain frame.
 const (

@@ -90,6 +90,7 @@ type Worker struct {
 	tapped       [BatchSize]*TapFrame // of the batch's frames, as they arrived; valid below nTapped
 	nTapped      int
 	paths        []path                            // by destination
+	tunnels      []tunnel                          // the same; valid where the path is
 	epoch        uint32                            // counts the snapshots seen
 	timers       [packet.NumMiddle]conntrack.Timer // as packets of the batch restart them
 	macs         [256]uint64                       // of the snapshot's ports, as packet.ParsePlain wants them
@@ -125,7 +126,7 @@ func NewWorker(o Options) *Worker {
 	}
 	w.entries.init(w, o.Seed)
 	w.stats.init(o.Destinations)
-	w.paths = make([]path, len(w.stats.dests))
+	w.paths, w.tunnels = make([]path, len(w.stats.dests)), make([]tunnel, len(w.stats.dests))
 	return w
 }
 
