@@ -14,16 +14,18 @@ import (
 // Idling: a worker that finds nothing spins for a while, because the next frame is
 // often near, and then sleeps in its queue until one comes.
 const (
-	// SpinDefault is how long a worker spins after its last frame: about what a
+	// SpinDefault is how long a worker spins at most after its last frame: about what a
 	// sleep and its wake-up cost on a busy machine.
 	SpinDefault = 50 * time.Microsecond
+	// spinLeast is how long it spins when that has not paid lately: about what the system calls of a sleep cost.
+	spinLeast = 3 * time.Microsecond
 	// sleepMax bounds a sleep so that expiry and new snapshots are not missed.
 	sleepMax = time.Second
 )
 
 // RunOptions are how a Worker's loop idles.
 type RunOptions struct {
-	Spin  time.Duration // how long to spin when idle; negative: for ever
+	Spin  time.Duration // how long to spin at most when idle; negative: for ever
 	Clock func() time.Duration
 }
 
@@ -60,22 +62,49 @@ func (w *Worker) Run(ctx context.Context, o RunOptions) error {
 	defer stop()
 	w.conns.Unpark()
 	defer w.conns.Park()
-	quiet := o.Clock()
+	quiet, spin := o.Clock(), newSpinner(o.Spin)
 	for !w.idle.stopped.Load() {
 		now := o.Clock()
 		w.clock = now
 		if w.RunOnce(TickOf(now)) > 0 {
+			spin.frames(now - quiet)
 			quiet = now
 			continue
 		}
-		if o.Spin < 0 || now-quiet < o.Spin {
+		if o.Spin < 0 || now-quiet < spin.window {
 			continue
 		}
+		spin.slept = true
 		if err := w.sleep(o.Clock, now); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// spinner finds out how long to spin: as long as Spin allows while that would have caught the next frame, hardly at all
+// while frames, or bursts of them, lie farther apart. Spinning in vain burns 50 us of a core for each burst, several
+// times what forwarding it costs.
+type spinner struct {
+	least, most, window time.Duration
+	slept               bool // since the last frame
+}
+
+func newSpinner(most time.Duration) spinner {
+	return spinner{least: min(spinLeast, most), most: most, window: most}
+}
+
+// frames learns from frames that came so long after the ones before. What came while it spun changes nothing.
+func (s *spinner) frames(gap time.Duration) {
+	switch {
+	case !s.slept:
+		return
+	case gap <= s.most:
+		s.window = min(2*s.window, s.most)
+	default:
+		s.window = max(s.window/2, s.least)
+	}
+	s.slept = false
 }
 
 // TickOf converts a time since the table's start.

@@ -162,6 +162,35 @@ func TestRunExpiresSessionsWithoutAnyFrames(t *testing.T) {
 	b.wantLoad("in the end", 1, [3]int32{})
 }
 
+func TestSpinningIsGivenUpWhereItDoesNotPay(t *testing.T) {
+	const most = 50 * time.Microsecond
+	for _, c := range []struct {
+		name       string
+		most, gap  time.Duration
+		from, want time.Duration
+	}{
+		{"frames are far apart", most, 3 * most, most, spinLeast},
+		{"frames come soon", most, most / 2, spinLeast, most},
+		{"polling never spins", 0, most, 0, 0},
+		{"a short spin stays short", 1000, most, 1000, 1000},
+	} {
+		s := newSpinner(c.most)
+		s.window = c.from
+		for range 10 {
+			before := s.window
+			s.frames(c.gap)
+			if s.window != before {
+				t.Errorf("%s: it learned from a frame that it spun for", c.name)
+			}
+			s.slept = true
+			s.frames(c.gap)
+		}
+		if s.window != c.want {
+			t.Errorf("%s: it spins %v, want %v", c.name, s.window, c.want)
+		}
+	}
+}
+
 func TestTicksCountFromTheTablesStart(t *testing.T) {
 	ticks := map[time.Duration]uint32{0: 0, 124 * time.Millisecond: 0, 125 * time.Millisecond: 1, time.Hour: 28800}
 	for d, want := range ticks {
