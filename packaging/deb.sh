@@ -30,6 +30,7 @@ $tool completion bash >$out/ulvs.bash
 $tool completion zsh >$out/_ulvs
 $tool completion fish >$out/ulvs.fish
 here run ./packaging/sbom bin/ulvs "$DEB_VERSION" >$out/sbom.json
+find $out -exec touch -d "@$SOURCE_DATE_EPOCH" {} + # two builds of one commit are the same, byte for byte
 deb=bin/ulvs_${DEB_VERSION}_$DEB_ARCH.deb
 GOFLAGS='' here run $nfpm package --config packaging/nfpm.yaml --packager deb --target "$deb" >$out/nfpm.log 2>&1 ||
 	{ cat $out/nfpm.log >&2; exit 1; }
