@@ -14,9 +14,13 @@ import (
 // Consoles are all the terminals on which the kernel talks: a screen, a serial port.
 type Consoles []*os.File
 
-// OpenConsoles opens those of the machine whose root is given; some may not be there.
+// OpenConsoles opens those of the machine whose root is given; without any, /dev/console, which is a container's.
 func OpenConsoles(root string) (list Consoles) {
-	for _, name := range strings.Fields(read(filepath.Join(root, "sys/class/tty/console"), "active")) {
+	names := strings.Fields(read(filepath.Join(root, "sys/class/tty/console"), "active"))
+	for _, name := range append(names, "console") {
+		if name == "console" && len(list) > 0 {
+			break
+		}
 		if f, err := os.OpenFile(filepath.Join(root, "dev", name), os.O_RDWR|unix.O_NOCTTY, 0); err == nil {
 			list = append(list, f)
 		}

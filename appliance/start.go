@@ -66,8 +66,13 @@ func (s *Start) byWords(words []string, settings *Settings) error {
 		say(s.Out, "configured already")
 		return nil
 	}
-	if err := s.apply(settings, sum); err != nil {
+	files, err := settings.Files(NICs(s.Root), s.Config)
+	if err != nil {
 		say(s.Out, "nothing was changed:\n%v", err)
+		return err
+	}
+	if err := s.apply(settings, files, sum); err != nil {
+		say(s.Out, "done in part, and tried again at the next start:\n%v", err)
 		return err
 	}
 	say(s.Out, "configured by the words it was started with")
@@ -96,22 +101,19 @@ func (s *Start) byAsking() error {
 // Ask asks in a dialog and does what it is told.
 func (s *Start) Ask(d *Dialog) error {
 	nics := NICs(s.Root)
-	settings, err := d.Ask(nics, func(settings *Settings) error {
-		_, err := settings.Files(nics, s.Config)
+	var files []File
+	settings, err := d.Ask(nics, func(settings *Settings) (err error) {
+		files, err = settings.Files(nics, s.Config)
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	return s.apply(&settings, "asked\n")
+	return s.apply(&settings, files, "asked\n")
 }
 
 // apply writes the files, what it was done by last: a start that is cut short does it again.
-func (s *Start) apply(settings *Settings, by string) error {
-	files, err := settings.Files(NICs(s.Root), s.Config)
-	if err != nil {
-		return err
-	}
+func (s *Start) apply(settings *Settings, files []File, by string) (err error) {
 	for _, old := range s.earlier() {
 		if err := os.Remove(old); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -50,7 +51,7 @@ type thisSystem struct{}
 
 // SetHostname takes effect at once.
 func (thisSystem) SetHostname(name string) error {
-	return os.WriteFile("/proc/sys/kernel/hostname", []byte(name), 0o644)
+	return os.NewSyscallError("sethostname", syscall.Sethostname([]byte(name)))
 }
 
 // SetPassword sets root's.

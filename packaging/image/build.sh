@@ -7,10 +7,11 @@ cd "$(dirname "$0")/../.."
 . test/root.sh
 find_go
 version=$1
-[ $# -gt 1 ] || set -- "$version" "$(packaging/deb.sh "$version")" "${PACKAGES:-}" "$(git log -1 --format=%ct)"
+epoch=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || echo 0)}
+[ $# -gt 1 ] || set -- "$version" "$(packaging/deb.sh "$version")" "${PACKAGES:-}" "$epoch"
 become_root "$PWD/packaging/image/build.sh" "$@"
 deb=$2 extra=$3
-export SOURCE_DATE_EPOCH="${SOURCE_DATE_EPOCH:-$4}" E2FSPROGS_FAKE_TIME="${SOURCE_DATE_EPOCH:-$4}"
+export SOURCE_DATE_EPOCH="$4" E2FSPROGS_FAKE_TIME="$4"
 need mmdebstrap=mmdebstrap mkfs.vfat=dosfstools mcopy=mtools sfdisk=fdisk syslinux=syslinux mkfs.ext4=e2fsprogs
 suite=${ULVS_SUITE:-bookworm}
 packages="systemd systemd-sysv systemd-timesyncd udev dbus kmod iproute2 iputils-ping ethtool procps passwd less nano
