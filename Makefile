@@ -79,8 +79,9 @@ deb: build ## build the Debian package into bin (needs Go only)
 image: build ## bin/ulvs-VERSION.img, a disk that boots into Debian with ulvs, by BIOS and UEFI (root; PACKAGES= more)
 	@PACKAGES='$(PACKAGES)' packaging/image/build.sh '$(VERSION)'
 
-image-test: ## build the package and install, run, upgrade and purge it in a Debian root (needs root)
+image-test: ## the package in a Debian root, and the disk image on emulated machines, BIOS and UEFI (needs root)
 	@test/debian/image-test.sh
+	@test/image/image-test.sh
 
 sbom: build ## print what bin/ulvs is made of: CycloneDX JSON, from the binary itself
 	@$(GO) run ./packaging/sbom bin/ulvs '$(VERSION)'

@@ -3,7 +3,7 @@
 
 # Variables that a script run again as root still has to know. BIN is a ulvs that is built already.
 GO_KEPT="GOFLAGS GOPROXY GONOSUMDB GOSUMDB GOTOOLCHAIN GOMODCACHE"
-KEPT="PATH CALLER IPV6 BIN KEEP METHODS FUZZTIME ULVS_SEED ULVS_VECTORS $GO_KEPT"
+KEPT="PATH PACKAGES ULVS_IMAGE ULVS_SUITE CALLER IPV6 BIN KEEP METHODS FUZZTIME ULVS_SEED ULVS_VECTORS $GO_KEPT"
 
 # find_go makes go a command, from where the Go archive puts it, and gives it a home for its caches.
 find_go() {

@@ -37,8 +37,9 @@ const (
 	password     = "lab"
 	// passwordHash is what openssl passwd -6 -salt ulvslab lab prints.
 	passwordHash = "$6$ulvslab$A8eBp.5gQc7AzQ1RzZdXcEcH.MwlTu.XR2kxjstsjMrCOLdvZ4Bt5hvzvOZ6FMuKyZ1tXLrOPLUSgkarma.d1/"
-	requests     = 40 // HTTP connections
-	datagrams    = 200
+	requests     = 20 // HTTP connections
+	datagrams    = 100
+	patience     = 40 * time.Second // of somebody who waits for an answer
 )
 
 // plug gives the client and the real server their addresses.
@@ -54,8 +55,9 @@ func (m *machine) plug() {
 // forwards waits until the director knows its next hop.
 func (m *machine) forwards() {
 	m.tb.Helper()
-	m.sh(`i=0; until ulvs status --json 2>/dev/null | grep -q '"unresolved": 0' ; do
-		i=$((i+1)); [ $i -lt 100 ] || { systemctl status ulvs --no-pager; exit 1; }; sleep 1; done`)
+	m.sh(`i=0; until s=$(ulvs status --json 2>/dev/null) && case $s in *'"next_hops": 0'*) false ;;
+		*'"unresolved": 0'*) true ;; *) false ;; esac
+		do i=$((i+1)); [ $i -lt 100 ] || { systemctl status ulvs --no-pager; exit 1; }; sleep 1; done`)
 	if got := m.sh("cat /proc/sys/net/ipv4/ip_forward"); got != "0" {
 		m.tb.Errorf("the machine's kernel forwards, too: %s", got)
 	}
@@ -85,7 +87,8 @@ func (m *machine) isWell(hostname string) {
 	if ports := m.sh("ss -Hlnt"); ports != "" {
 		m.tb.Errorf("it listens, and nobody asked for that:\n%s", ports)
 	}
-	m.tb.Log("\n" + m.sh("systemd-analyze; df -h / /boot/efi; ip -br addr; ulvs status"))
+	m.tb.Log("\n" + m.sh(`systemd-analyze; systemd-analyze blame --no-pager | head -8; df -h / /boot/efi
+		ip -br addr; ulvs status`))
 }
 
 // serveHTTP answers on the real server, and counts.
@@ -164,16 +167,17 @@ func (m *machine) echo() int64 {
 		m.tb.Fatal(err)
 	}
 	defer client.Close()
-	_ = client.SetDeadline(time.Now().Add(commandLimit))
 	for i := range datagrams {
 		b := make([]byte, 2048)
+		_ = client.SetDeadline(time.Now().Add(patience))
 		_, err := fmt.Fprintf(client, "datagram %d", i)
 		n := 0
 		if err == nil {
 			n, err = client.Read(b)
 		}
 		if err != nil || string(b[:n]) != fmt.Sprintf("datagram %d", i) {
-			m.tb.Fatalf("datagram %d: %v, %q\n%s", i, err, b[:n], m.sh("ulvs status; ulvs services"))
+			m.tb.Fatalf("datagram %d, of which the real server saw %d: %v, %q\n%s", i, seen.Load(), err, b[:n],
+				m.sh("ulvs status; ulvs services; ip neigh; journalctl -u ulvs --no-pager | tail -20"))
 		}
 	}
 	return seen.Load()
