@@ -62,7 +62,7 @@ tests lab -p 1 $labs
 say "race detector"
 export CGO_ENABLED=1 ULVS_REQUIRE="$require"
 # shellcheck disable=SC2046
-tests race -race -short -shuffle "$ULVS_SEED" -p 2 $(go list ./... | grep -v /test/)
+tests race -race -short -shuffle "$ULVS_SEED" -p 2 $(go list ./... | grep -vE "^ulvs/(test|packaging)")
 export CGO_ENABLED=0
 
 say "fuzz smoke: each target ${FUZZTIME:-10000x}"

@@ -99,9 +99,10 @@ func TestNothingListensThatNobodyAskedFor(t *testing.T) {
 	}
 	d.write(l.Config(lab.ConfigOptions{}) + "\n[metrics]\nlisten = \"127.0.0.1:9101\"\n")
 	d.ulvs("reload")
-	if list := d.sockets("-lt"); len(list) != 1 || !strings.Contains(list[0], "127.0.0.1:9101") {
-		t.Errorf("asked for one, and there are %q", list)
-	}
+	testutil.Await(t, "the one socket that was asked for", func() bool {
+		list := d.sockets("-lt")
+		return len(list) == 1 && strings.Contains(list[0], "127.0.0.1:9101")
+	})
 }
 
 // privileges are a thread's lines of /proc/PID/status that say what it may do.
@@ -150,7 +151,23 @@ func (d *director) ulvs(args ...string) {
 	}
 }
 
+// hasOnlyWhatIsKept waits until the director has given up everything else: it answers a moment before.
 func (d *director) hasOnlyWhatIsKept() {
+	d.t.Helper()
+	var last []string
+	defer func() {
+		if d.t.Failed() {
+			d.t.Log(strings.Join(last, "\n"))
+		}
+	}()
+	testutil.Await(d.t, "all threads to have nothing but what is kept", func() bool {
+		last = d.excess()
+		return len(last) == 0
+	})
+}
+
+// excess names what threads may do that they need not.
+func (d *director) excess() (list []string) {
 	d.t.Helper()
 	kept := uint64(0)
 	for _, c := range sandbox.Kept {
@@ -165,15 +182,16 @@ func (d *director) hasOnlyWhatIsKept() {
 		switch key {
 		case "NoNewPrivs:", "Seccomp:":
 			if set == 0 {
-				d.t.Errorf("a thread has %s", line)
+				list = append(list, "a thread has "+line)
 			}
 		default:
 			// The test's folder may be somebody else's: then files stay readable.
 			if more := set &^ kept &^ (1 << unix.CAP_DAC_READ_SEARCH); more != 0 {
-				d.t.Errorf("a thread has %s: %x too much", line, more)
+				list = append(list, fmt.Sprintf("a thread has %s: %x too much", line, more))
 			}
 		}
 	}
+	return list
 }
 
 func (d *director) serves() {
