@@ -261,7 +261,7 @@ func deltas(t *testing.T, rate, seconds int, lose float64, own time.Duration) {
 	sessions, sum := d.Sum()
 	// On a machine that is too busy the log dropped some, which digests repair; and what was repaired while it was on its
 	// way counts twice above, so that not all of it need be there yet.
-	for wait := time.Now(); r.Sum != sum && time.Since(wait) < testutil.AwaitLimit; {
+	for wait := time.Now(); r.Sum != sum && time.Since(wait) < 3*testutil.AwaitLimit; {
 		time.Sleep(100 * time.Millisecond)
 		r = c.ask("sum")
 		if sessions, sum = d.Sum(); r.Sum == sum {
