@@ -13,8 +13,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"runtime"
-	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,6 +26,7 @@ import (
 	"ulvs/health"
 	"ulvs/internal/sdnotify"
 	"ulvs/route"
+	"ulvs/tuning"
 	"ulvs/userstack"
 )
 
@@ -56,10 +55,6 @@ type Options struct {
 	// Handover is the channel to the process that this one goes on for. Nil: it starts on its own.
 	Handover *os.File
 }
-
-// gcPercent trades memory for fewer collections, which steal time from workers. The
-// heap is small: sessions live outside of it.
-const gcPercent = 400
 
 // ratePeriod is IPVS's: the estimator's formula is made for it.
 const ratePeriod = 2 * time.Second
@@ -194,7 +189,6 @@ func (d *director) openAddresses() (listener net.Listener, sight *sightChange, e
 
 // open starts everything, in the order in which each step needs the one before.
 func (d *director) open() error {
-	debug.SetGCPercent(gcPercent)
 	node := &d.opt.Config.Node
 	var err error
 	if d.routes, err = route.Open(route.Options{Log: d.log}); err != nil {
@@ -207,8 +201,7 @@ func (d *director) open() error {
 	if err != nil {
 		return err
 	}
-	// A worker keeps its core busy: the rest of the program needs threads besides.
-	runtime.GOMAXPROCS(max(runtime.NumCPU(), queues+2))
+	tuning.ShieldWorkers(queues)
 	d.prepareSync(queues)
 	if err := d.openTable(queues); err != nil {
 		return err

@@ -163,6 +163,9 @@ func (d *director) runWorker(w *worker, done chan<- struct{}) {
 			d.log.Warn("worker is not pinned", "worker", w.id, "err", err)
 		}
 	}
+	if _, err := tuning.PreferThread(); err != nil {
+		d.log.Info("worker has no priority over other threads", "worker", w.id, "err", err)
+	}
 	d.log.Info("worker started", "worker", w.id, "queue", w.id, "cpu", w.cpu)
 	err := w.dp.Run(context.Background(), dataplane.RunOptions{
 		Spin: spin(d.opt.Config.Node.Idle), Clock: d.clock,

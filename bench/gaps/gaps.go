@@ -18,6 +18,7 @@ import (
 	"ulvs/bench/measure"
 	"ulvs/bench/pipeline"
 	"ulvs/bench/standby"
+	"ulvs/tuning"
 )
 
 // Plan is what is measured.
@@ -96,6 +97,7 @@ func Measure(ctx context.Context, run *measure.Run, p Plan) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, bed.Close()) }()
+	defer tuning.ShieldWorkers(1)()
 	loop := func() error { bed.Batch(); return nil }
 	scenarios := []scenario{
 		{"a loop that does nothing", func() error { return nil }, nil},
@@ -116,8 +118,9 @@ func Measure(ctx context.Context, run *measure.Run, p Plan) (err error) {
 		run.Add(row)
 	}
 	run.Note("The time of each turn of a worker's loop, a batch of 64 frames each, and what of it was over a\n" +
-		"millisecond. Replication is both ends of it, in this process, on the machine's cores. On a machine that others\n" +
-		"use the loop that does nothing is what to compare with.")
+		"millisecond, with the Go runtime and the thread's priority set as a director sets them (the latter needs root).\n" +
+		"Replication is both ends of it, in this process, on the machine's cores. On a machine that others use the loop\n" +
+		"that does nothing is what to compare with.")
 	return nil
 }
 
@@ -186,6 +189,9 @@ func (p *Plan) sample(ctx context.Context, row *measure.Row, loop func() error, 
 func turns(ctx context.Context, d time.Duration, loop func() error) (*Histogram, error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
+	if undo, err := tuning.PreferThread(); err == nil { // else at the rank that there is, as a director would
+		defer undo()
+	}
 	h := &Histogram{}
 	begin := time.Now()
 	last := begin
