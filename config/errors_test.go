@@ -65,7 +65,7 @@ func TestComplaintsAboutTheFile(t *testing.T) {
 		{"keepalived's section word", node + "[[virtual_server]]\nvip = 1\n",
 			`f:3: virtual_server: unknown key; did you mean service?`},
 		{"tuning", node + "[tuning]\nirqbalance = false\napply = 1\n",
-			`f:4: tuning.irqbalance: unknown key; known: apply, pin_irqs, stop_irqbalance` + "\n" +
+			`f:4: tuning.irqbalance: unknown key; known: apply, pin_irqs, stop_irqbalance, reserve_cores` + "\n" +
 				`f:5: tuning.apply: 1 is a number; give true or false`},
 		{"section is not a table", "node = 3\n", `f:1: node: 3 is a number; give a table: [node]`},
 		{"service is a table, not a list", node + "[service]\nvip = \"192.0.2.10:80\"\n",

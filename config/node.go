@@ -96,7 +96,7 @@ func (p *parser) config(root *table) *Config {
 	c.Timeouts = timeouts(t)
 	c.Settings = p.settings(root)
 	t, _ = root.table("tuning")
-	c.Tuning = tuningSection(t)
+	c.Tuning = tuningSection(t, c.Node.Idle)
 	p.sight(c, root)
 	c.services = p.services(root.tables("service"))
 	c.inherits, c.care = p.inherits, p.care

@@ -6,11 +6,22 @@ type Tuning struct {
 	Apply          bool `json:"apply"`
 	PinIRQs        bool `json:"pin_irqs"`        // interrupts of queues go to their workers' cores
 	StopIrqbalance bool `json:"stop_irqbalance"` // false: it runs, and leaves our interrupts alone
+	// ReserveCores of the NIC's node get no worker. Default: none, and one with idle = "spin", whose workers never
+	// leave theirs.
+	ReserveCores int `json:"reserve_cores"`
 }
 
-func tuningSection(t *table) Tuning {
+// maxCPUs is more than kernels are built for.
+const maxCPUs = 8192
+
+func tuningSection(t *table, idle Idle) Tuning {
 	defer t.done()
+	reserve := int64(0)
+	if idle == IdleSpin {
+		reserve = 1
+	}
 	return Tuning{
 		Apply: t.flag("apply"), PinIRQs: t.flagOr("pin_irqs", true), StopIrqbalance: t.flagOr("stop_irqbalance", true),
+		ReserveCores: int(t.number("reserve_cores", span{def: reserve, max: maxCPUs})),
 	}
 }

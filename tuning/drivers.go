@@ -14,38 +14,53 @@ type Driver struct {
 	ZeroCopy string `json:"zero_copy_since,omitempty"`
 	Native   bool   `json:"native_xdp"`
 	Note     string `json:"note,omitempty"` // what to know
-	Source   string `json:"source"`
+	// Source is the file in Linux that has it, the commit that brought it, and what was seen; Checked is what of that was
+	// looked at: commit, file, seen, or no.
+	Source  string `json:"source"`
+	Checked string `json:"checked"`
 }
 
-// Drivers lists what is known, sorted by name. A driver has zero-copy if its ndo_bpf takes XDP_SETUP_XSK_POOL; the
-// kernel versions are those of the release that first had the file or the commit named.
+// What a Driver's release was checked against. Releases are those that first had the commit; commits and files do not
+// name them.
+const (
+	checkedCommit = "commit" // the commit that brought it was read
+	checkedFile   = "file"   // the file is in Linux; in which release it came was not found out
+	checkedSeen   = "seen"   // run, here or in a guest
+	checkedNot    = "no"     // from memory
+)
+
+// Drivers lists what is known, sorted by name. A driver has zero-copy if its ndo_bpf takes XDP_SETUP_XSK_POOL.
 var Drivers = []Driver{
-	{"bnxt_en", "", true, "copy mode", "drivers/net/ethernet/broadcom/bnxt/bnxt_xdp.c"},
-	{"e1000e", "", false, "generic XDP only: slow", "seen: QEMU 7.2, Linux 6.1"},
+	{"bnxt_en", "", true, "copy mode", "drivers/net/ethernet/broadcom/bnxt/bnxt_xdp.c", checkedNot},
+	{"e1000e", "", false, "generic XDP only: slow", "QEMU 7.2, Linux 6.1", checkedSeen},
 	{"ena", "", true, "copy mode; the vendor's driver has zero-copy, with resets reported",
-		"drivers/net/ethernet/amazon/ena; github.com/amzn/amzn-drivers issue 221"},
-	{"gve", "6.4", true, "", "drivers/net/ethernet/google/gve/gve_main.c: gve_xsk_pool_enable"},
-	{"hns3", "", false, "generic XDP only", "drivers/net/ethernet/hisilicon/hns3: no ndo_bpf"},
-	{"hv_netvsc", "", true, "copy mode", "drivers/net/hyperv/netvsc_bpf.c"},
-	{"i40e", "4.20", true, "", "Linux 0a714186d3c0; drivers/net/ethernet/intel/i40e/i40e_xsk.c"},
+		"drivers/net/ethernet/amazon/ena; github.com/amzn/amzn-drivers issue 221", checkedNot},
+	{"gve", "6.4", true, "the driver still copies once", "drivers/net/ethernet/google/gve/gve_main.c, Linux fd8e40321a12",
+		checkedCommit},
+	{"hns3", "", false, "generic XDP only", "drivers/net/ethernet/hisilicon/hns3: no ndo_bpf", checkedNot},
+	{"hv_netvsc", "", true, "copy mode", "drivers/net/hyperv/netvsc_bpf.c", checkedNot},
+	{"i40e", "4.20", true, "", "drivers/net/ethernet/intel/i40e/i40e_xsk.c, Linux 0a714186d3c0", checkedCommit},
 	{"ice", "5.5", true, "the vendor's driver outside of the kernel has panicked with it",
-		"drivers/net/ethernet/intel/ice/ice_xsk.c; github.com/intel/ethernet-linux-ice issue 59"},
-	{"igb", "6.14", true, "", "drivers/net/ethernet/intel/igb/igb_xsk.c"},
-	{"igc", "5.14", true, "", "drivers/net/ethernet/intel/igc/igc_main.c: igc_xdp_setup_pool"},
+		"drivers/net/ethernet/intel/ice/ice_xsk.c, Linux 2d4238f55697; github.com/intel/ethernet-linux-ice issue 59",
+		checkedCommit},
+	{"igb", "6.14", true, "", "drivers/net/ethernet/intel/igb/igb_xsk.c", checkedFile},
+	{"igc", "5.14", true, "", "drivers/net/ethernet/intel/igc/igc_main.c, Linux fc9df2a0b520", checkedCommit},
 	{"ixgbe", "4.20", true, "queues and CPUs together must stay below its limit, or transmission hangs",
-		"Linux d0bcacd0a130; drivers/net/ethernet/intel/ixgbe/ixgbe_xsk.c; github.com/facebookincubator/katran issue 20"},
-	{"mlx4_en", "", true, "copy mode", "drivers/net/ethernet/mellanox/mlx4"},
-	{"mlx5_core", "5.3", true, "", "drivers/net/ethernet/mellanox/mlx5/core/en/xsk"},
-	{"nfp", "5.18", true, "", "drivers/net/ethernet/netronome/nfp/nfd3/xsk.c"},
-	{"sfc", "", true, "copy mode", "drivers/net/ethernet/sfc/efx_common.c"},
-	{"stmmac", "5.13", true, "", "drivers/net/ethernet/stmicro/stmmac/stmmac_xdp.c"},
-	{"tun", "", true, "copy mode", "drivers/net/tun.c"},
+		"drivers/net/ethernet/intel/ixgbe/ixgbe_xsk.c, Linux d0bcacd0a130; github.com/facebookincubator/katran issue 20",
+		checkedCommit},
+	{"mlx4_en", "", true, "copy mode", "drivers/net/ethernet/mellanox/mlx4", checkedNot},
+	{"mlx5_core", "5.3", true, "", "drivers/net/ethernet/mellanox/mlx5/core/en/xsk/pool.c, Linux db05815b36cb",
+		checkedCommit},
+	{"nfp", "5.18", true, "", "drivers/net/ethernet/netronome/nfp/nfd3/xsk.c", checkedFile},
+	{"sfc", "", true, "copy mode", "drivers/net/ethernet/sfc/efx_common.c", checkedNot},
+	{"stmmac", "5.13", true, "", "drivers/net/ethernet/stmicro/stmmac/stmmac_xdp.c, Linux bba2556efad6", checkedCommit},
+	{"tun", "", true, "copy mode", "drivers/net/tun.c; QEMU's taps", checkedNot},
 	{"veth", "", true, "copy mode; senders on the same host leave checksums to be filled in",
-		"drivers/net/veth.c; measured in this project's lab"},
+		"drivers/net/veth.c; this project's lab, Linux 6.18", checkedSeen},
 	{"virtio_net", "6.13", true, "spare queues appear when a program attaches, and RSS's table is lost then",
-		"drivers/net/virtio_net.c: virtnet_xsk_pool_enable; seen: QEMU 7.2, Linux 6.1"},
+		"drivers/net/virtio_net.c: virtnet_xsk_pool_enable; without zero-copy in QEMU 7.2, Linux 6.1", checkedNot},
 	{"vmxnet3", "", true, "native XDP from Linux 6.6 on; QEMU delivers to queue 0 only",
-		"drivers/net/vmxnet3/vmxnet3_xdp.c; seen: QEMU 7.2, Linux 6.1"},
+		"drivers/net/vmxnet3/vmxnet3_xdp.c; generic in QEMU 7.2, Linux 6.1", checkedNot},
 }
 
 // DriverOf returns what is known of a driver, nil if nothing is.

@@ -84,7 +84,7 @@ func TestDriversAreSortedAndHaveASource(t *testing.T) {
 		t.Error("Drivers are not sorted by name")
 	}
 	for _, d := range Drivers {
-		if d.Source == "" || d.ZeroCopy != "" && !d.Native {
+		if d.Source == "" || d.Checked == "" || d.ZeroCopy != "" && !d.Native {
 			t.Errorf("%+v: no source, or zero-copy without native XDP", d)
 		}
 	}
@@ -97,7 +97,7 @@ func TestDriversAreDocumented(t *testing.T) {
 	}
 	for _, d := range Drivers {
 		since, native := cmp.Or(d.ZeroCopy, "-"), map[bool]string{true: "yes", false: "no"}[d.Native]
-		row := fmt.Sprintf("| %s | %s | %s | %s |\n", d.Name, since, native, d.Note)
+		row := fmt.Sprintf("| %s | %s | %s | %s | %s | %s |\n", d.Name, since, native, d.Note, d.Source, d.Checked)
 		if !strings.Contains(string(text), row) {
 			t.Errorf("docs/tuning.md lacks %q", row)
 		}

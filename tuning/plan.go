@@ -12,8 +12,10 @@ type Wish struct {
 	Interfaces []string // that carry VIP traffic; VLANs and bonds stand for what is below them
 	Workers    int      // 0: as many as queues and cores allow
 	CPUs       []int    // of the workers; nil: chosen
-	Frames     int      // of each worker's UMEM, 2 KiB each; 0: 8192
-	KeepIRQs   bool     // leave interrupts where they are
+	// ReserveCores are left to the rest of the system, where neither Workers nor isolated cores decide.
+	ReserveCores int
+	Frames       int  // of each worker's UMEM, 2 KiB each; 0: 8192
+	KeepIRQs     bool // leave interrupts where they are
 	// KeepBalancer leaves irqbalance running, and has it leave our interrupts alone.
 	KeepBalancer bool
 }

@@ -22,7 +22,7 @@ var wishes = map[string]tuning.Wish{
 	"virtio-8":  {Interfaces: []string{"eth0.100"}},
 	"ixgbe-2":   {Interfaces: []string{"ens2f0", "ens2f1"}},
 	"mlx5-48":   {Interfaces: []string{"ens1np0"}},
-	"bond-i40e": {Interfaces: []string{"bond0.100", "bond0.200"}, KeepBalancer: true},
+	"bond-i40e": {Interfaces: []string{"bond0.100", "bond0.200"}, ReserveCores: 1, KeepBalancer: true},
 	"aarch64":   {Interfaces: []string{"enp125s0f0"}, Workers: 4},
 }
 

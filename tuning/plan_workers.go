@@ -2,14 +2,16 @@ package tuning
 
 import "slices"
 
-// spareFrom is from how many cores on one is left to the rest of the system: workers may spin, and checks, takeover
-// and shells need a core that none does.
+// spareFrom is from how many cores on the one that the rest of the system uses most is the last that a worker takes.
 const spareFrom = 4
 
 // WorkerCPUs returns the cores for n workers of ports, best first, at most as many as there are.
 func WorkerCPUs(m *Machine, ports []*NIC, n int) []int {
 	node := homeNode(m, ports)
 	cores := workerCores(m, node)
+	if n >= len(cores) { // all are taken: worker i is on core i
+		slices.SortFunc(cores, func(a, b CPU) int { return a.ID - b.ID })
+	}
 	cpus := make([]int, 0, n)
 	for _, cpu := range cores[:min(n, len(cores))] {
 		cpus = append(cpus, cpu.ID)
@@ -72,7 +74,7 @@ func (p *Plan) chooseWorkers(m *Machine, ports []*NIC, w Wish) {
 	cores := workerCores(m, node)
 	n := w.Workers
 	if n == 0 {
-		n = usableCores(cores)
+		n = usableCores(cores, w.ReserveCores)
 		if len(w.CPUs) > 0 {
 			n = len(w.CPUs)
 		}
@@ -98,12 +100,12 @@ func (p *Plan) chooseWorkers(m *Machine, ports []*NIC, w Wish) {
 	}
 }
 
-// usableCores leaves a core to the rest of the system, if there are enough and none was set apart.
-func usableCores(cores []CPU) int {
-	if len(cores) >= spareFrom && !cores[0].Isolated {
-		return len(cores) - 1
+// usableCores leaves cores to the rest of the system, unless some were set apart for workers alone. One stays.
+func usableCores(cores []CPU, reserve int) int {
+	if len(cores) > 0 && cores[0].Isolated {
+		return len(cores)
 	}
-	return len(cores)
+	return max(len(cores)-reserve, min(len(cores), 1))
 }
 
 // maxQueues returns how many queues of both directions an interface can have.

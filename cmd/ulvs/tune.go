@@ -108,6 +108,7 @@ func wishOf(c *config.Config) tuning.Wish {
 	return tuning.Wish{
 		Interfaces: c.Node.Interfaces, Workers: c.Node.Workers, CPUs: c.Node.CPUs, Frames: c.Node.Frames,
 		KeepIRQs: !c.Tuning.PinIRQs, KeepBalancer: !c.Tuning.StopIrqbalance,
+		ReserveCores: c.Tuning.ReserveCores,
 	}
 }
 

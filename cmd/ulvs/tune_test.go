@@ -21,10 +21,10 @@ func TestThePlanOfABondIsATable(t *testing.T) {
 	var out bytes.Buffer
 	printTunePlan(&out, plan, false)
 	for _, want := range []string{
-		"     0      0    1                  9\n",
+		"     0      0    0                  8\n",
 		"eno2  bond0  i40e       0       8  zero-copy\n",
-		"eno1    interrupts (7)               several        each its worker's  change       frames arrive in the cache",
-		"CPUs    governor (14)                schedutil      performance        change",
+		"eno1    interrupts (8)               several        each its worker's  change       frames arrive in the cache",
+		"CPUs    governor (16)                schedutil      performance        change",
 		"ulvs    memlock                      8388608        unlimited          by ulvs run",
 		"settings change with: ulvs tune apply\n",
 	} {
