@@ -27,8 +27,8 @@ import (
 
 // Limits of waiting.
 const (
-	readyLimit = 30 * time.Second
-	endLimit   = 20 * time.Second
+	readyLimit = time.Minute
+	endLimit   = time.Minute
 )
 
 // Site is a lab that stands, with its processes.

@@ -47,7 +47,7 @@ func (p *Plan) Cases() int {
 }
 
 // limit is far longer than anything takes.
-const limit = 30 * time.Second
+const limit = time.Minute
 
 // pair is two routers of a kind, the first with the higher priority.
 type pair interface {

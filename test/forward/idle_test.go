@@ -13,8 +13,8 @@ import (
 )
 
 // idlePeriod is how long an idle director is watched; a tick of the kernel's accounting is
-// a third of a percent of it.
-const idlePeriod = 3 * time.Second
+// half a percent of it.
+const idlePeriod = 2 * time.Second
 
 // quietShare of one CPU is what a quiet director may use.
 const quietShare = 0.02

@@ -14,8 +14,8 @@ import (
 
 // How long a process in a namespace has to end after SIGTERM and after SIGKILL.
 const (
-	termGrace = 3 * time.Second
-	killGrace = 2 * time.Second
+	termGrace = 10 * time.Second
+	killGrace = 30 * time.Second
 )
 
 // Process is one that runs in a namespace of the lab.
