@@ -63,6 +63,12 @@ type IPVSDaemon struct {
 	Rejected map[string]uint64 `json:"rejected"`
 }
 
+// Words of SyncPeer.Configuration.
+const (
+	SameConfiguration  = "same"
+	OtherConfiguration = "other"
+)
+
 // SyncPeer is another director.
 type SyncPeer struct {
 	Name    string  `json:"name"`
@@ -79,6 +85,8 @@ type SyncPeer struct {
 	Received       uint64  `json:"received_records"`
 	Rate           float64 `json:"received_records_per_second"` // over the last seconds
 	Version        string  `json:"version"`                     // of its ulvs; empty: not told yet
+	// Configuration says whether its services are configured as here: same or other; empty: not told yet.
+	Configuration string `json:"configuration"`
 	// Notes say what differs between it and this director, in words.
 	Notes []string `json:"notes"`
 }

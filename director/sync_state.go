@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"ulvs/control"
 )
 
 // topicState is what a director tells the others of itself: which ulvs it is, and which real servers it holds for down.
@@ -47,10 +49,10 @@ func (b *stateBook) hear(from string, body []byte) {
 	}
 }
 
-func (b *stateBook) of(peer string) (s toldState, generation uint64) {
+func (b *stateBook) of(peer string) toldState {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.peers[peer], b.config
+	return b.peers[peer]
 }
 
 // tellState tells the others what changed of this director since the last time.
@@ -127,11 +129,11 @@ func (d *director) downServers() []string {
 // notes says in words what an operator should know about a peer: another version, another configuration, real servers
 // that are down for one of the two only.
 func (r *replication) notes(peer string, generation uint64, down []string) (notes []string) {
-	s, own := r.states.of(peer)
+	s := r.states.of(peer)
 	if s.Version != "" && s.Version != r.d.opt.Version {
 		notes = append(notes, fmt.Sprintf("runs ulvs %s, this director %s", s.Version, r.d.opt.Version))
 	}
-	if generation != 0 && own != 0 && generation != own {
+	if r.states.compare(generation) == control.OtherConfiguration {
 		notes = append(notes, "runs another configuration of services")
 	}
 	switch only := missing(s.Names, down); {
@@ -141,6 +143,19 @@ func (r *replication) notes(peer string, generation uint64, down []string) (note
 		notes = append(notes, fmt.Sprintf("holds %d real servers for down, this director %d", s.Down, len(down)))
 	}
 	return notes
+}
+
+// compare says in control.SyncPeer's words whether a peer's configuration is this director's.
+func (b *stateBook) compare(generation uint64) string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case generation == 0 || b.config == 0:
+		return ""
+	case generation != b.config:
+		return control.OtherConfiguration
+	}
+	return control.SameConfiguration
 }
 
 // missing returns what of a is not in b.

@@ -36,8 +36,9 @@ func (r *replication) view() (control.Sync, bool) {
 	there, down := map[string]bool{}, r.d.downServers()
 	for i := range v.Peers {
 		p := r.peer(&v.Peers[i], v.Sessions)
-		s, _ := r.states.of(p.Name)
+		s := r.states.of(p.Name)
 		p.Version, p.Notes = s.Version, r.notes(p.Name, v.Peers[i].Generation, down)
+		p.Configuration = r.states.compare(v.Peers[i].Generation)
 		there[p.Address] = true
 		out.Peers = append(out.Peers, p)
 	}

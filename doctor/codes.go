@@ -85,7 +85,8 @@ var Codes = []Code{
 	{codeSkew, Warning, "clocks of directors differ",
 		"run chrony or ntpd on both; sessions and takeover do not depend on it, logs and certificates do"},
 	{codeDrift, Error, "directors are configured differently",
-		"give both the same [[vrrp]]: VIPs, version and advert_int; adverts that differ are not taken"},
+		"give both the same services, and the same [[vrrp]]: VIPs, version and advert_int; adverts that differ are not " +
+			"taken"},
 	{codeBehind, Warning, "a director does not have all sessions",
 		"wait for it; if it stays, see ulvs sync for losses, and the network between the directors"},
 	{codePeer, Error, "another director is missing",

@@ -18,10 +18,7 @@ func syncing(p *Patient) (found []Finding) {
 		found = append(found, find(codePeer, name, "it is configured as a peer, and not there"))
 	}
 	for i := range s.Peers {
-		if peer := &s.Peers[i]; peer.State != inSync {
-			found = append(found, find(codeBehind, peer.Name, "it is %s: %.1f%% of its %d sessions are here, lag %.0f ms",
-				peer.State, peer.Coverage, peer.Sessions, peer.LagMS))
-		}
+		found = append(found, syncPeer(s, &s.Peers[i])...)
 	}
 	for reason, n := range s.Rejected {
 		if strings.Contains(reason, "seal") || strings.Contains(reason, "key") {
@@ -30,6 +27,28 @@ func syncing(p *Patient) (found []Finding) {
 	}
 	return found
 }
+
+// syncPeer judges one of the other directors.
+func syncPeer(s *control.Sync, peer *control.SyncPeer) (found []Finding) {
+	switch {
+	case peer.State != inSync:
+		found = append(found, find(codeBehind, peer.Name, "it is %s: %.1f%% of its %d sessions are here, lag %.0f ms",
+			peer.State, peer.Coverage, peer.Sessions, peer.LagMS))
+	case peer.LagMS > lagLimit:
+		found = append(found, find(codeBehind, peer.Name, "it has not acknowledged what is %.0f ms old", peer.LagMS))
+	case !s.Ready && len(s.Peers) == 1:
+		found = append(found, find(codeBehind, peer.Name, "it tells nothing of its sessions any more, although it is there"))
+	case !s.Ready:
+		found = append(found, find(codeBehind, s.Name, "one of its peers tells nothing of its sessions any more"))
+	}
+	if peer.Configuration == control.OtherConfiguration {
+		found = append(found, find(codeDrift, peer.Name, "its services are configured otherwise than those of %s", s.Name))
+	}
+	return found
+}
+
+// lagLimit is how late acknowledgements may be, in milliseconds: well beyond what a busy network takes.
+const lagLimit = 1000
 
 // inSync is control.SyncPeer's word for all is well.
 const inSync = "in sync"

@@ -135,7 +135,8 @@ func TestFaultsOfTheMachineAreFoundAndNothingElse(t *testing.T) {
 	for _, c := range faults() {
 		t.Run(strings.ReplaceAll(c.name, " ", "-"), func(t *testing.T) {
 			m, st := tuned(t)
-			f := doctor.Facts{Status: st, Sync: &control.Sync{Peers: []control.SyncPeer{{Name: "lvs2", State: "in sync"}}},
+			peer := control.SyncPeer{Name: "lvs2", State: "in sync"}
+			f := doctor.Facts{Status: st, Sync: &control.Sync{Ready: true, Peers: []control.SyncPeer{peer}},
 				Health: []control.ServiceHealth{{Service: "tcp 192.0.2.10:80"}}}
 			c.plant(m, &f)
 			if got := examined(patient(t, m, f)); !slices.Equal(got, c.want) {

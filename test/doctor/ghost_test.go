@@ -130,3 +130,30 @@ func haunt(t *testing.T, in []byte, us net.HardwareAddr, addr netip.Addr, ahead 
 	return frame(t, back, head,
 		&layers.ICMPv4{TypeCode: code, Id: icmp.Id, Seq: icmp.Seq}, gopacket.Payload(body))
 }
+
+// floodFrames are more than the rings of a queue hold.
+const floodFrames = 3 * 2048
+
+// flood sends UDP to a VIP from a client, to d1.
+func flood(t *testing.T, l *lab.Lab, ns string, vip netip.Addr) {
+	t.Helper()
+	conn, ifi := open(t, l, ns, "c0")
+	defer conn.Close()
+	mac, err := l.MAC("d1", "c0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ip := &layers.IPv4{Version: 4, TTL: 64, Protocol: layers.IPProtocolUDP, SrcIP: l.Addresses().Clients[0].IPv4.AsSlice(),
+		DstIP: vip.AsSlice()}
+	udp := &layers.UDP{SrcPort: 9, DstPort: 9}
+	if err := udp.SetNetworkLayerForChecksum(ip); err != nil {
+		t.Fatal(err)
+	}
+	eth := &layers.Ethernet{SrcMAC: ifi.HardwareAddr, DstMAC: mac, EthernetType: layers.EthernetTypeIPv4}
+	out := frame(t, eth, ip, udp)
+	for range floodFrames {
+		if _, err := conn.WriteTo(out, &packet.Addr{HardwareAddr: mac}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
