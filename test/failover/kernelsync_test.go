@@ -13,7 +13,7 @@ import (
 
 // ipvsSynced are options with [ipvs_sync] over the servers' network, and no [sync].
 func ipvsSynced(priority int) options {
-	return options{priority: priority, advert: fast,
+	return options{priority: priority, advert: steady,
 		sync: "[ipvs_sync]\nrole = \"vrrp\"\nvrrp = \"VI_1\"\ninterface = \"s0\"\n"}
 }
 
