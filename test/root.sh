@@ -74,7 +74,9 @@ need() {
 	installed=yes
 	# shellcheck disable=SC2086
 	apt-get install -y --no-install-recommends $missing >/dev/null 2>&1 ||
-		{ apt-get update >/dev/null && apt-get install -y --no-install-recommends $missing >/dev/null; } || installed=
+		{ apt-get update >/dev/null && apt-get install -y --no-install-recommends $missing >/dev/null; } ||
+		{ sleep 20 && apt-get update >/dev/null && # a mirror that had a bad moment
+			apt-get install -y --no-install-recommends $missing >/dev/null; } || installed=
 	[ -z "$policy" ] || rm -f $policy
 	[ -n "$installed" ] || { echo "cannot install$missing: install them by hand" >&2; exit 1; }
 }
