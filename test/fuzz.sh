@@ -11,7 +11,8 @@ export FUZZTIME="${FUZZTIME:-10000x}" FUZZ_DIR="$dir" FUZZ_CACHE="$(go env GOCAC
 # one PACKAGE: builds its tests for fuzzing, and runs each target.
 one='
 pkg=$1 bin=$FUZZ_DIR/$(echo "$1" | tr / _) status=0
-go test -c -vet=off -ldflags="-s -w" -fuzz=Fuzz -o "$bin" "./$pkg" || { echo "  FAIL $pkg: its fuzz targets do not build"; exit 1; }
+go test -c -vet=off -ldflags="-s -w" -fuzz=Fuzz -o "$bin" "./$pkg" ||
+	{ echo "  FAIL $pkg: its fuzz targets do not build"; exit 1; }
 cd "$pkg"
 for target in $("$bin" -test.list "^Fuzz"); do
 	mkdir -p "$FUZZ_CACHE/ulvs/$pkg"
