@@ -84,23 +84,26 @@ type CoreOptions struct {
 
 // Times of a Core.
 const (
-	flushAfter   = time.Millisecond      // a datagram that is not full waits for so long
-	ackEvery     = 20 * time.Millisecond // while something came
-	ackGap       = 5 * time.Millisecond  // while something is missing, or the sender asks
-	ackIdle      = time.Second
-	gapPatience  = 5 * time.Millisecond // before a gap is complained about for the first time
-	statusSoon   = 5 * time.Millisecond // after the last delta: its loss would not be noticed otherwise
-	statusEvery  = 100 * time.Millisecond
-	digestEvery  = 5 * time.Second
-	digestSoon   = 500 * time.Millisecond // between two walks when something waits for one
-	askEvery     = 500 * time.Millisecond // for a snapshot that does not begin
-	askStalled   = 5 * time.Second        // or does not go on
-	reapSilence  = 2 * conntrack.TicksPerSecond
-	workEvery    = time.Millisecond // between two pieces of what takes long: digests, snapshots
-	workMost     = 8                // milliseconds' worth of it at once
-	scanBudget   = 1024             // entries of the table per millisecond
-	lagLimit     = 100 * time.Millisecond
-	snapshotFrac = 10 * conntrack.DigestLeaves / 32 // leaves that differ: then a snapshot is cheaper (30 %)
+	flushAfter  = time.Millisecond      // a datagram that is not full waits for so long
+	ackEvery    = 20 * time.Millisecond // while something came
+	ackGap      = 5 * time.Millisecond  // while something is missing, or the sender asks
+	ackIdle     = time.Second
+	gapPatience = 5 * time.Millisecond // before a gap is complained about for the first time
+	statusSoon  = 5 * time.Millisecond // after the last delta: its loss would not be noticed otherwise
+	statusEvery = 100 * time.Millisecond
+	digestEvery = 5 * time.Second
+	digestSoon  = 500 * time.Millisecond // between two walks when something waits for one
+	askEvery    = 500 * time.Millisecond // for a snapshot that does not begin
+	askStalled  = 5 * time.Second        // or does not go on
+	// snapshotAgain is how soon after a snapshot another one can help: it brings what is missing and ends nothing. What
+	// differs still are ends that nobody heard of, and lists of leaves tell.
+	snapshotAgain = time.Minute
+	reapSilence   = 2 * conntrack.TicksPerSecond
+	workEvery     = time.Millisecond // between two pieces of what takes long: digests, snapshots
+	workMost      = 8                // milliseconds' worth of it at once
+	scanBudget    = 1024             // entries of the table per millisecond
+	lagLimit      = 100 * time.Millisecond
+	snapshotFrac  = 10 * conntrack.DigestLeaves / 32 // leaves that differ: then a snapshot is cheaper (30 %)
 )
 
 // Core decides what a director tells the others and asks of them. It is pure: no clock, no

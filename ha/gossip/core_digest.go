@@ -375,7 +375,7 @@ func (c *Core) onLeaves(p *peer, h *laneHead, body []byte) bool {
 		mask[i/64] |= 1 << (i % 64)
 		p.offers().Add(leaf)
 	}
-	if p.settled > snapshotFrac {
+	if p.settled > snapshotFrac && c.now-p.synced > snapshotAgain {
 		p.want, p.getting = true, getting{number: p.getting.number}
 		return true
 	}

@@ -30,7 +30,8 @@ type peer struct {
 	got      uint64 // records
 
 	// its sessions here
-	want    bool // not all of them are here: a snapshot is needed
+	want    bool          // not all of them are here: a snapshot is needed
+	synced  time.Duration // when the last one was complete
 	getting getting
 	serving serving
 

@@ -154,7 +154,7 @@ func (c *Core) refuse(from NodeID) {
 
 // synced ends a snapshot: all of the peer's sessions are here.
 func (c *Core) synced(p *peer) {
-	p.want, c.met[p.id] = false, true
+	p.want, p.synced, c.met[p.id] = false, c.now, true
 	c.stats.SnapshotsGot++
 	c.walk.urgent = true
 	c.statusDue = c.now

@@ -265,6 +265,30 @@ func TestAfterASplitEachHasWhatTheOtherLacked(t *testing.T) {
 	}
 }
 
+// Where more leaves differ than a snapshot is cheaper for, and it is ends that are missing, lists go on after it.
+func TestMoreEndsThanASnapshotIsCheaperForAreRepaired(t *testing.T) {
+	w := newNetwork(t, testutil.Rand(t), 2, 1)
+	a, b := w.nodes[0], w.nodes[1]
+	a.core.SetTerm(1)
+	const all, ended = 60_000, 55_000
+	for i := range all {
+		a.store.put(rec(i, 1), true)
+	}
+	w.join()
+	w.run(time.Second)
+	w.same("at first")
+	for i := range ended {
+		delete(a.store.m, rec(i, 1).Key) // a full log
+	}
+	for n := 0; len(b.store.m) > all-ended && n < 60; n++ {
+		w.run(time.Second)
+	}
+	w.same("a minute later")
+	if len(a.store.m) != all-ended || a.synced != 1 {
+		t.Errorf("%d sessions after %d snapshots, want %d after 1", len(a.store.m), a.synced, all-ended)
+	}
+}
+
 // A peer that was away has sessions whose ends it did not hear of: its snapshot does not bring them back.
 func TestASnapshotBringsNothingBackThatEndedHere(t *testing.T) {
 	w := newNetwork(t, testutil.Rand(t), 2, 1)

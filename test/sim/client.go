@@ -84,32 +84,58 @@ func (w *World) syn(s *session) {
 	w.after(retryEvery, func() { w.syn(s) })
 }
 
-// affine checks that a session of a persistent service goes where the client's living sessions go, if the director that
-// decides has any. A client whose sessions two sides of a split sent to two real servers has no such place any more.
+// affine checks that a session of a persistent service goes where the client's sessions go, if the director that decides
+// has any.
 func (w *World) affine(n *Node, s *session, to netip.Addr) {
 	if s.port != portSaved {
 		return
 	}
-	c := w.places[s.from.Addr()]
+	c := w.placesOf(s.from.Addr())
 	for _, o := range w.crowd {
-		if o != s && o.port == portSaved && o.from.Addr() == s.from.Addr() && o.open && o.real != to &&
-			o.holders[n.life()] && !c.torn {
-			w.fail("%s sends a new session of %v to %v, and has one of it at %v", n.Name, s.from, to, o.real)
+		if o != s && o.saved(s.from.Addr()) && o.holders[n.life()] && !slices.Contains(c.reals, to) {
+			w.fail("%s sends a new session of %v to %v, its sessions go to %v", n.Name, s.from, to, c.reals)
 		}
 	}
-	torn := c.torn || c.real.IsValid() && c.real != to && w.Now-c.at < placeFor
-	w.places[s.from.Addr()] = place{to, w.Now, torn}
+	if c.at = w.Now; !slices.Contains(c.reals, to) {
+		c.reals = append(c.reals, to)
+	}
 }
 
-// place is where the last new session of a client went; torn: others went elsewhere shortly before.
-type place struct {
-	real netip.Addr
-	at   ha.Time
-	torn bool
+// saved reports whether a session is a client's, established, and of the persistent service.
+func (s *session) saved(client netip.Addr) bool {
+	return s.open && s.port == portSaved && s.from.Addr() == client
 }
 
-// placeFor is longer than templates without sessions live.
-const placeFor = 30 * time.Second
+// places are where a client's sessions of the persistent service go, and so its template: one real server. It is more
+// than one after directors that knew nothing of each other decided, until they agree again.
+type places struct {
+	reals []netip.Addr
+	at    ha.Time // when a session began or ended
+}
+
+// placesFor is longer than templates without sessions live.
+const placesFor = 30 * time.Second
+
+// placesOf returns the places of a client, none after it was away for so long that it may go elsewhere.
+func (w *World) placesOf(client netip.Addr) *places {
+	c := w.places[client]
+	if c == nil {
+		c = new(places)
+		w.places[client] = c
+	}
+	if w.Now-c.at >= placesFor && !slices.ContainsFunc(w.crowd, func(s *session) bool { return s.saved(client) }) {
+		c.reals = nil
+	}
+	return c
+}
+
+// decided takes down where the template of each client points, now that all directors agree: there all its sessions go
+// from now on.
+func (w *World) decided() {
+	for client, real := range w.Nodes[0].plane.templates() {
+		w.placesOf(client).reals = []netip.Addr{real}
+	}
+}
 
 // ack completes the handshake; if the director changed meanwhile, the client begins anew.
 func (w *World) ack(s *session) {
@@ -170,6 +196,7 @@ func (w *World) talk(s *session) {
 
 func (w *World) finish(s *session) {
 	s.over = true
+	w.placesOf(s.from.Addr()).at = w.Now
 	w.crowd = slices.DeleteFunc(w.crowd, func(o *session) bool { return o == s })
 }
 
@@ -221,8 +248,12 @@ func (w *World) audit(n *Node) {
 		if s.port != portSaved {
 			continue
 		}
-		if f := table[netip.AddrPortFrom(s.from.Addr(), 0)]; !f.template { // after a split it may be the other side's
+		places := w.placesOf(s.from.Addr()).reals
+		switch f := table[netip.AddrPortFrom(s.from.Addr(), 0)]; {
+		case !f.template:
 			w.fail("%s has the session of %v to %v and no template of it", n.Name, s.from, s.real)
+		case !slices.Contains(places, f.real):
+			w.fail("%s has the template of %v at %v, its sessions go to %v", n.Name, s.from.Addr(), f.real, places)
 		}
 	}
 }

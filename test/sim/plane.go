@@ -210,6 +210,17 @@ func (p *plane) sessions() map[netip.AddrPort]found {
 	return out
 }
 
+// templates are where the clients' templates point.
+func (p *plane) templates() map[netip.Addr]netip.Addr {
+	out := map[netip.Addr]netip.Addr{}
+	for client, f := range p.sessions() {
+		if f.template {
+			out[client.Addr()] = f.real
+		}
+	}
+	return out
+}
+
 // shared is what directors must agree on: what is told of each session.
 func (p *plane) shared(now ha.Time) map[conntrack.Key]conntrack.Record {
 	out := map[conntrack.Key]conntrack.Record{}

@@ -30,6 +30,8 @@ func TestNoAcknowledgedSessionIsLost(t *testing.T) {
 		w.Faults(20 * time.Second)
 		w.Quiet()
 		w.agree()
+		w.decided()
+		w.Run(10 * time.Second) // new sessions go where all directors agree that they go
 		unlucky.Add(int64(w.unlucky))
 		lived.Add(int64(len(w.crowd)))
 		return w.Broken(), w.Trace
@@ -101,6 +103,10 @@ func TestTheSessionInvariantsAreChecked(t *testing.T) {
 		{"another real server", func(_ *World, _ *Node, s *session) { s.real = realAddr(9) }},
 		{"no session", func(_ *World, _ *Node, s *session) { s.from = netip.AddrPortFrom(s.from.Addr(), 1) }},
 		{"no template", func(_ *World, _ *Node, s *session) { s.port = portSaved }},
+		{"a template elsewhere", func(w *World, _ *Node, s *session) {
+			s.port = portSaved // of a client that has a template
+			w.placesOf(s.from.Addr()).reals = []netip.Addr{realAddr(9)}
+		}},
 		{"a datagram that is new", func(w *World, n *Node, _ *session) {
 			other := w.Nodes[(n.id+1)%len(w.Nodes)].plane
 			for range 100 { // whichever of them the forger sends as it is

@@ -39,7 +39,7 @@ type World struct {
 	talking   bool  // clients send and begin; else they wait
 	announced *Node // who announced the VIP last
 	crowd     []*session
-	places    map[netip.Addr]place // of clients, in the persistent service
+	places    map[netip.Addr]*places // of clients
 	ports     uint16
 	unlucky   int // sessions that were lost before anybody had acknowledged them
 	dirty     conntrack.LeafSet
@@ -122,7 +122,7 @@ func New(o Options) *World {
 		w.after(time.Duration(w.rng.Int64N(int64(time.Second))), func() { w.start(n) })
 	}
 	if w.sessions = o.Sessions; w.sessions {
-		w.talking, w.places = true, map[netip.Addr]place{}
+		w.talking, w.places = true, map[netip.Addr]*places{}
 		w.after(time.Second, w.clients)
 		w.after(time.Second, w.audits)
 		w.after(time.Second, w.forge)
