@@ -273,4 +273,4 @@ func (r *replication) drain(to string) error {
 	return r.node.Drain(ctx, to)
 }
 
-const drainLimit = time.Second
+const drainLimit = 2 * time.Second

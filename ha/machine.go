@@ -5,9 +5,9 @@ import "time"
 // Bounds of waiting for another director.
 const (
 	// handoverWait is how long an owner may take to hand over before the asking one preempts.
-	handoverWait = 2 * time.Second
+	handoverWait = 3 * time.Second
 	// flushWait is how long an owner waits until its flush is reported done.
-	flushWait = time.Second
+	flushWait = 2 * time.Second
 	// staleAfter is how long a director may stand still before it doubts that it has all sessions.
 	staleAfter = 250 * time.Millisecond
 	// voteWait is how long votes are waited for.

@@ -152,7 +152,25 @@ func NewCore(o CoreOptions) *Core {
 }
 
 // SetTerm tells the core the term that this director claims; 0: none.
-func (c *Core) SetTerm(term uint8) { c.term = term }
+func (c *Core) SetTerm(term uint8) {
+	if c.term == term {
+		return
+	}
+	c.term, c.statusDue = term, c.now
+	for _, p := range c.peers {
+		c.compareAnew(p)
+	}
+}
+
+// compareAnew has digests be compared with a peer, now that another director owns the VIPs: the one before may have
+// told some of what it did last to one of us only. If there never was a third one, it was the peer.
+func (c *Core) compareAnew(p *peer) {
+	if len(c.met) > 1 {
+		c.walk.urgent = true
+		p.doubt()
+		p.rounds = -1 // in the first one, what it did last counts as changing still
+	}
+}
 
 // Stats returns the counters.
 func (c *Core) Stats() CoreStats { return c.stats }

@@ -352,10 +352,15 @@ func (c *Core) onStatus(p *peer, h *laneHead, body []byte) bool {
 			l.base = h.base
 		}
 	}
-	p.sessions, p.complete, p.term = h.sessions, h.flags&flagComplete != 0, 0
+	p.sessions, p.complete = h.sessions, h.flags&flagComplete != 0
+	term := uint8(0)
 	if h.flags&flagOwner != 0 {
-		p.term = h.lane
-		c.noteOrigin(p, p.term)
+		term = h.lane
+		c.noteOrigin(p, term)
+	}
+	if p.term != term {
+		p.term = term
+		c.compareAnew(p)
 	}
 	return true
 }

@@ -151,10 +151,10 @@ func (c *Core) unacked(p *peer, lane int) (age time.Duration, any bool) {
 }
 
 // Has reports whether a director is there that lacks nothing, as far as it knows: with Drained, it has all
-// that we have.
+// that we have. Where there are others, who may have told us what they did not tell it, digests have to agree.
 func (c *Core) Has(id NodeID) bool {
 	p := c.peer(id)
-	return p != nil && p.complete && p.metAt != 0
+	return p != nil && p.complete && p.metAt != 0 && (len(c.met) < 2 || p.agrees())
 }
 
 // sendStatus tells peers how far each lane is, so that they notice when the last datagram was lost.

@@ -34,9 +34,12 @@ type serving struct {
 
 const (
 	inFlightMax = 2
-	serveScan   = 4096
-	serveBudget = 4 // scans per millisecond and peer
+	serveScan   = 2048
+	serveBudget = 8 // scans per millisecond and peer
 )
+
+// A message that was nearly full takes another scan, of nothing but IPv6 sessions, and is not larger than a peer takes.
+const _ = uint(snapshotMax - snapshotHeader - 8*(lanesMax+1) - snapshotChunk - serveScan*record6)
 
 // askSnapshot asks a peer for its sessions, again if nothing comes.
 func (c *Core) askSnapshot(p *peer) {

@@ -265,6 +265,56 @@ func TestAfterASplitEachHasWhatTheOtherLacked(t *testing.T) {
 	}
 }
 
+// The owner told one of two others a session, and died: that one hands nothing over to the other until it has it.
+func TestNobodyHasEverythingWhoseDigestDiffersSinceTheTakeover(t *testing.T) {
+	w := newNetwork(t, testutil.Rand(t), 3, 1)
+	w.run(time.Millisecond)
+	w.join()
+	a, b, owner := w.nodes[0], w.nodes[1], w.nodes[2]
+	owner.core.SetTerm(1)
+	w.run(16 * time.Second)
+	if !a.core.Has(b.id) {
+		t.Fatal("a director that has everything is said to lack something")
+	}
+	w.cut = func(from, to NodeID) bool { return from == owner.id && to == b.id }
+	told := rec(1, 1)
+	w.tell(owner, 0, told)
+	w.run(20 * time.Millisecond)
+	w.cut = func(from, _ NodeID) bool { return from == owner.id }
+	a.core.SetTerm(2)
+	for n := 0; !a.core.Has(b.id) || !a.core.Drained(); n++ {
+		if n > 20_000 {
+			t.Fatal("not even 20 s later")
+		}
+		w.run(time.Millisecond)
+	}
+	if !a.store.Known(&told.Key) || !b.store.Known(&told.Key) {
+		t.Error("it is said to have everything and lacks a session")
+	}
+}
+
+// A snapshot's messages are never larger than a peer takes, however IPv6's larger records lie in the table.
+func TestASnapshotOfIPv6SessionsWithHolesArrives(t *testing.T) {
+	for _, keep := range []int{2, 3, 4, 5, 6, 8} {
+		w := newNetwork(t, testutil.Rand(t), 2, 1)
+		a, b := w.nodes[0], w.nodes[1]
+		for i := range 20_000 {
+			a.store.put(rec(4*i+3, 1), true)
+		}
+		for i := range 4096 {
+			if i%keep == 0 {
+				delete(a.store.m, rec(4*i+3, 1).Key)
+			}
+		}
+		w.join()
+		w.run(400 * time.Millisecond)
+		if b.bad != 0 || b.synced != 1 {
+			t.Errorf("one hole in %d: %d messages refused, %d snapshots", keep, b.bad, b.synced)
+		}
+		w.same("after the snapshot")
+	}
+}
+
 // Where more leaves differ than a snapshot is cheaper for, and it is ends that are missing, lists go on after it.
 func TestMoreEndsThanASnapshotIsCheaperForAreRepaired(t *testing.T) {
 	w := newNetwork(t, testutil.Rand(t), 2, 1)

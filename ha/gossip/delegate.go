@@ -209,7 +209,7 @@ func (n *Node) SetGeneration(g uint64) {
 
 // NotifyMsg implements memberlist.Delegate. b is memberlist's.
 func (d *delegate) NotifyMsg(b []byte) {
-	if len(b) == 0 || len(b) > 2*snapshotChunk {
+	if len(b) == 0 || len(b) > snapshotMax {
 		d.n.transport.reject(RejectRecord)
 		return
 	}

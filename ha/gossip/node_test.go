@@ -175,7 +175,7 @@ func TestMessagesThatAreNoneAreCounted(t *testing.T) {
 	n := startNode(t, "lvs1", NodeOptions{Keys: testKeys(t)})
 	for _, b := range [][]byte{
 		nil, {0}, {messageBroadcast}, {messageBroadcast, 0, 0, 0, 0, 0, 0, 0, 1, 200}, {messageTell, 5, 1},
-		make([]byte, 2*snapshotChunk+1),
+		make([]byte, snapshotMax+1),
 	} {
 		n.delegate.NotifyMsg(b)
 	}

@@ -217,6 +217,7 @@ const (
 	// snapshotChunk is the size of a message: what a peer needs 5 ms for, while deltas wait. memberlist takes up
 	// to 20 MiB.
 	snapshotChunk = 1 << 18
+	snapshotMax   = 2 * snapshotChunk // a larger one is refused
 )
 
 type snapshotHead struct {
@@ -236,7 +237,7 @@ func (h *snapshotHead) put(b []byte) {
 
 // parseSnapshot reads a message's header and the lanes' numbers; false if it is none.
 func parseSnapshot(b []byte) (h snapshotHead, next []uint64, records []byte, ok bool) {
-	if len(b) < snapshotHeader || len(b) > 2*snapshotChunk || b[0] != snapshotMark || b[1] != wireVersion {
+	if len(b) < snapshotHeader || len(b) > snapshotMax || b[0] != snapshotMark || b[1] != wireVersion {
 		return h, nil, nil, false
 	}
 	h.flags, h.lanes, h.from = b[2], b[3], NodeID(binary.BigEndian.Uint64(b[4:]))

@@ -15,7 +15,7 @@ const (
 	planeCalm  = 250 * time.Millisecond
 	readyEvery = 100 * time.Millisecond
 	aloneWait  = 5 * time.Second
-	drainLimit = time.Second
+	drainLimit = 2 * time.Second
 	keptMax    = 16
 )
 
