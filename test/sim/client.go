@@ -84,8 +84,8 @@ func (w *World) syn(s *session) {
 	w.after(retryEvery, func() { w.syn(s) })
 }
 
-// affine checks that a session of a persistent service goes where the client's sessions go, if the director that decides
-// has any.
+// affine checks that a session of a persistent service goes where the client's sessions go, if the director that
+// decides has any.
 func (w *World) affine(n *Node, s *session, to netip.Addr) {
 	if s.port != portSaved {
 		return

@@ -200,11 +200,14 @@ type found struct {
 	template bool
 }
 
-// sessions reads the table: sessions by client, templates by client with port 0.
+// sessions reads the table: sessions by client, templates by client with port 0, but for those that another one took
+// the place of, and that no new session finds.
 func (p *plane) sessions() map[netip.AddrPort]found {
 	out := map[netip.AddrPort]found{}
 	p.table.Walk(func(_ conntrack.Ref, _ *conntrack.Entry, i conntrack.Info) bool {
-		out[i.Client] = found{i.Dest.Addr(), i.Flags&conntrack.FlagTemplate != 0}
+		if i.Flags&conntrack.FlagUnlinked == 0 {
+			out[i.Client] = found{i.Dest.Addr(), i.Flags&conntrack.FlagTemplate != 0}
+		}
 		return true
 	})
 	return out
