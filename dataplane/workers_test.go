@@ -201,3 +201,18 @@ func TestTwoWorkersSweepTogetherAndOnlyOnce(t *testing.T) {
 		t.Errorf("%d sessions are left", n)
 	}
 }
+
+func TestASweepTakesTwoSecondsAndMoreOfALargeTable(t *testing.T) {
+	for _, c := range []struct{ span, ticks, want int }{
+		{0, 1, 0},
+		{1 << 20, sweepPeriod, 1 << 20},
+		{5 << 20, sweepPeriod, 5 << 20},
+		{10 << 20, sweepPeriod, 5 << 20},
+		{10 << 20, 2 * sweepPeriod, 10 << 20},
+		{100 << 20, 1, sweepRate / conntrack.TicksPerSecond},
+	} {
+		if got := sweepDue(c.span, c.ticks); got != c.want {
+			t.Errorf("%d of %d entries are due in %d ticks, want %d", got, c.span, c.ticks, c.want)
+		}
+	}
+}
