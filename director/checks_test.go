@@ -209,7 +209,8 @@ func TestDynamicWeightsReachTheWorkers(t *testing.T) {
 		}
 	}
 	set("9")
-	check := `check = { type = "script", path = "/bin/sh", args = ["-c", "exit $(cat ` + weight + `)"], dynamic = true }`
+	check := `check = { type = "script", path = "/bin/sh", args = ["-c", "exit $(cat ` + weight + `)"], dynamic = true, ` +
+		`timeout = "1m" }` // of the script: by default it is the loop, and a shell may take longer
 	w := newWard(t, checked(t, `check = { type = "tcp" }`, check))
 	w.awaitListed("10.0.0.2:80=7 10.0.0.1:80=7")
 	set("0")
