@@ -28,8 +28,7 @@ done
 rm -f "$bin"
 exit $status'
 
-git grep -lE '^func Fuzz' -- '*_test.go' | xargs -n1 dirname | sort -u | sed 's|^\./||' |
-	xargs -n1 -P "$(nproc)" sh -c "$one" one >"$dir/said" || touch "$dir/failed"
-cat "$dir/said"
+packages=$(git grep -lE '^func Fuzz' -- '*_test.go' | xargs -n1 dirname | sort -u)
+{ echo "$packages" | xargs -n1 -P "$(nproc)" sh -c "$one" one || touch "$dir/failed"; } | tee "$dir/said"
 echo "$(grep -cE '^  (ok  |FAIL) ' "$dir/said") fuzz targets"
 [ ! -e "$dir/failed" ]
