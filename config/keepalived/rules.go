@@ -13,6 +13,7 @@ const (
 	noNeed    = "ulvs needs no such setting"
 	noDaemon  = "about keepalived's own process; ulvs has no use for it"
 	fixedVRRP = "ulvs does not let this be changed"
+	unitNice  = "ulvs.service has Nice=-10; systemctl edit ulvs changes it"
 )
 
 // topRules are the words outside blocks.
@@ -77,12 +78,12 @@ func globalRules() []rule {
 			"lvs_notify_fifo", "lvs_notify_fifo_script", "fifo_write_vrrp_states_on_reload", "vrrp_notify_priority_changes"}},
 		{noSNMP, []string{"snmp_socket", "enable_snmp_vrrp", "enable_snmp_checker", "enable_snmp_rfc", "enable_snmp_rfcv2",
 			"enable_snmp_rfcv3", "enable_traps", "enable_snmp_keepalived", "enable_dbus", "dbus_service_name"}},
-		{oneProcess, []string{"vrrp_priority", "checker_priority", "bfd_priority",
-			"vrrp_no_swap", "checker_no_swap", "bfd_no_swap",
-			"vrrp_rt_priority", "checker_rt_priority", "bfd_rt_priority", "vrrp_cpu_affinity", "checker_cpu_affinity",
-			"bfd_cpu_affinity", "vrrp_rlimit_rttime", "checker_rlimit_rttime", "bfd_rlimit_rttime", "max_auto_priority",
-			"min_auto_priority_delay", "process_names", "process_name", "vrrp_process_name", "checker_process_name",
-			"bfd_process_name"}},
+		{unitNice, []string{"vrrp_priority", "checker_priority", "bfd_priority", "vrrp_rt_priority", "checker_rt_priority",
+			"bfd_rt_priority", "max_auto_priority", "min_auto_priority_delay", "vrrp_rlimit_rttime",
+			"checker_rlimit_rttime", "bfd_rlimit_rttime"}},
+		{oneProcess, []string{"vrrp_no_swap", "checker_no_swap", "bfd_no_swap", "vrrp_cpu_affinity",
+			"checker_cpu_affinity", "bfd_cpu_affinity", "process_names", "process_name", "vrrp_process_name",
+			"checker_process_name", "bfd_process_name"}},
 		{noFirewall, []string{"nftables", "nftables_priority", "nftables_counters", "nftables_ifindex", "nftables_ipvs",
 			"nftables_ipvs_priority", "nftables_ipvs_start_fwmark", "vrrp_iptables", "vrrp_ipsets"}},
 		{noDaemon, []string{"tmp_config_directory", "config_save_dir", "umask", "reload_check_config", "include_check",
