@@ -17,7 +17,8 @@ seed=$(git rev-parse --short=12 HEAD 2>/dev/null || echo 1)
 export ULVS_SEED="${ULVS_SEED:-$((0x$seed))}"
 
 # Packages whose tests build labs run one after the other, and find the binary that they are about.
-labs=$(git grep -lF '"ulvs/test/lab' -- 'test/*_test.go' ':!test/arch' | xargs -n1 dirname | sort -u | sed 's|^|ulvs/|')
+labs=$(grep -rlF '"ulvs/test/lab' --include='*_test.go' test | grep -v '^test/arch/' | xargs -n1 dirname | sort -u |
+	sed 's|^|ulvs/|')
 others=$(go list ./... | grep -vxF "$labs")
 export ULVS_TEST_BINARY="$PWD/bin/ulvs"
 
