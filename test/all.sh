@@ -20,7 +20,6 @@ export ULVS_SEED="${ULVS_SEED:-$((0x$seed))}"
 labs=$(grep -rlF '"ulvs/test/lab' --include='*_test.go' test | grep -v '^test/arch/' | xargs -n1 dirname | sort -u |
 	sed 's|^|ulvs/|')
 others=$(go list ./... | grep -vxF "$labs")
-export ULVS_TEST_BINARY="$PWD/bin/ulvs"
 
 began=$(date +%s)
 say() {
@@ -28,8 +27,9 @@ say() {
 	printf '\n== %s (at %d:%02d)\n' "$*" $((now / 60)) $((now % 60))
 }
 status=0
-log=$(mktemp)
-trap 'rm -f "$log" "$log".*' EXIT
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+log=$dir/log
 failed() {
 	echo "  failed: $*" >>"$log.failed"
 	status=1
@@ -48,6 +48,8 @@ make -s check || failed "make check: see above"
 
 say "build"
 as_caller make -s build
+cp bin/ulvs "$dir/ulvs" # where root needs no privilege to run it: it gives those up
+export ULVS_TEST_BINARY="$dir/ulvs"
 
 # A skip of what needs the kernel, or a program that is installed above, is a failure.
 require=${ULVS_REQUIRE:-}
