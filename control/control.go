@@ -69,6 +69,7 @@ type Status struct {
 	Routing          Routing        `json:"routing"`
 	Stack            Stack          `json:"stack"`
 	Restart          Restart        `json:"restart"`
+	Alarms           []string       `json:"alarms,omitempty"` // what an operator has to look at, in words
 }
 
 // Restart is what this director found of the one before, and who keeps its own sessions.

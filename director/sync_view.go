@@ -1,6 +1,7 @@
 package director
 
 import (
+	"net/netip"
 	"sync"
 	"time"
 
@@ -42,11 +43,7 @@ func (r *replication) view() (control.Sync, bool) {
 		there[p.Address] = true
 		out.Peers = append(out.Peers, p)
 	}
-	for _, a := range *r.peers.Load() {
-		if !there[a.String()] {
-			out.Missing = append(out.Missing, a.String())
-		}
-	}
+	out.Missing = missingPeers(*r.peers.Load(), r.node.Addr(), there)
 	for a := conntrack.Applied(0); int(a) < conntrack.NumApplied; a++ {
 		if n := r.replica.Applied(a); n > 0 {
 			out.Records[a.String()] = n
@@ -58,6 +55,16 @@ func (r *replication) view() (control.Sync, bool) {
 		}
 	}
 	return out, true
+}
+
+// missingPeers are the configured directors that are not there. All files may name all of them, this one included.
+func missingPeers(configured []netip.AddrPort, self netip.AddrPort, there map[string]bool) (out []string) {
+	for _, a := range configured {
+		if a != self && !there[a.String()] {
+			out = append(out, a.String())
+		}
+	}
+	return out
 }
 
 func (r *replication) peer(p *gossip.NamedPeer, here int) control.SyncPeer {

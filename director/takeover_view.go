@@ -36,6 +36,22 @@ func (d *director) VRRP() (v control.VRRP) {
 	return v
 }
 
+// ownerAlarms says of which units no director, or more than one, holds the VIPs.
+func (d *director) ownerAlarms() (out []string) {
+	t := d.takeover.Load()
+	if t == nil {
+		return nil
+	}
+	t.inspect(func(*ha.Machine) {
+		for u := range t.units {
+			if what := t.owners.alarm(u); what != "" {
+				out = append(out, t.units[u].Name+": "+what)
+			}
+		}
+	})
+	return out
+}
+
 func (t *takeover) view(m *ha.Machine, i int) control.VRRPInstance {
 	in, u, at := t.instances[i], m.View(t.instances[i].unit), m.ViewInstance(i)
 	out := control.VRRPInstance{

@@ -13,6 +13,7 @@ import (
 
 // Status implements control.Backend.
 func (d *director) Status() control.Status {
+	alarms := d.ownerAlarms() // which waits for the takeover, and that perhaps for what is locked here
 	d.ioMu.RLock()
 	defer d.ioMu.RUnlock()
 	d.mu.RLock()
@@ -21,7 +22,7 @@ func (d *director) Status() control.Status {
 		Name: d.opt.Config.Node.Name, PID: os.Getpid(), Version: d.opt.Version, StartedAt: d.started,
 		UptimeSeconds: int64(time.Since(d.started).Seconds()), ConfigPath: d.opt.ConfigPath,
 		Generation: d.generation, Sessions: d.sessions(), Routing: d.routing(), Verdicts: d.verdicts(),
-		Stack: d.stackStatus(), Restart: d.memory.told,
+		Stack: d.stackStatus(), Restart: d.memory.told, Alarms: alarms,
 	}
 	s.Restart.HugePages = d.memory.file != nil && d.table.Stats().Huge > 0
 	d.compare().tell(&s)

@@ -140,6 +140,7 @@ const (
 	AlarmNotReady     Reason = "taking over with an incomplete session table: nobody serves"
 	AlarmVRRPBroken   Reason = "adverts do not arrive, but the owner serves: VRRP's path is broken"
 	AlarmSyncLost     Reason = "adverts arrive, but gossip does not: sessions are not replicated"
+	AlarmSyncBack     Reason = "gossip arrives again: sessions are replicated" // the end of AlarmSyncLost
 	AlarmNoGateway    Reason = "nobody serves, and this director does not reach the gateway"
 	AlarmAbstain      Reason = "nobody serves, and this director does not vote yet: it does not know what it voted before"
 	AlarmNoVotes      Reason = "nobody serves, and a majority did not agree to a takeover"

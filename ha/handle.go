@@ -31,6 +31,7 @@ func (m *Machine) handle(ev *Event) {
 		m.settle(u)
 	case EventMembers:
 		m.members = ev.Members
+		m.each(m.findSync)
 		m.each(m.settle)
 	default:
 		m.handlePeer(ev)
@@ -154,7 +155,7 @@ func (m *Machine) backupAdvert(in *instance, u *unit, a *Advert) {
 	}
 	alone := m.cfg.Gossip && m.cfg.Directors > 1 && m.members < 2
 	if alone && a.Priority != PriorityGiveUp && m.now-u.since > gossipGrace {
-		m.alarm(u, Action{Reason: AlarmSyncLost})
+		m.loseSync(u)
 	}
 }
 

@@ -58,6 +58,7 @@ type unit struct {
 	flushTo   string
 	flushTill Time // 0: no flush under way
 	alarmed   map[Reason]Time
+	syncLost  bool // AlarmSyncLost was told last, not AlarmSyncBack
 	since     Time // of the state
 	repeatAt  Time // the claim is not repeated before
 }
@@ -140,6 +141,22 @@ func (m *Machine) alarm(u *unit, a Action) {
 	u.alarmed[a.Reason] = m.now
 	a.Kind, a.Unit = ActionAlarm, m.index(u)
 	m.act(a)
+}
+
+// loseSync tells, once, that a unit's peer sends adverts and no gossip.
+func (m *Machine) loseSync(u *unit) {
+	if !u.syncLost {
+		u.syncLost = true
+		m.act(Action{Kind: ActionAlarm, Unit: m.index(u), Reason: AlarmSyncLost})
+	}
+}
+
+// findSync tells, once, that gossip arrives again.
+func (m *Machine) findSync(u *unit) {
+	if u.syncLost && m.members > 1 {
+		u.syncLost = false
+		m.act(Action{Kind: ActionAlarm, Unit: m.index(u), Reason: AlarmSyncBack})
+	}
 }
 
 // faulty reports whether a unit may not be master, and why.

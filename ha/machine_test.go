@@ -392,6 +392,32 @@ func TestAForeignRouterWithOurIDIsNamed(t *testing.T) {
 	d.want(d.do(Event{Kind: EventAdvert, Advert: a, From: lvs2}), "alarm: "+string(AlarmVRIDUsed))
 }
 
+// That gossip is silent while adverts arrive is told once, and once that it is back.
+func TestSilentGossipIsToldOnce(t *testing.T) {
+	c := one(v3(100))
+	c.Gossip, c.Directors = true, 2
+	d := newDesk(t, c)
+	d.do(Event{Kind: EventStart})
+	alarms := ""
+	hear := func(d *desk, seconds int, members int) {
+		d.do(Event{Kind: EventMembers, Members: members})
+		for range seconds * 10 {
+			d.now += 100 * millisecond
+			if said := d.hear(200, 100*millisecond); strings.Contains(said, "alarm") {
+				alarms += said + "; "
+			}
+		}
+	}
+	hear(d, 30, 1)
+	d.want(alarms, "alarm: "+string(AlarmSyncLost)+"; ")
+	d.want(d.do(Event{Kind: EventMembers, Members: 2}), "alarm: "+string(AlarmSyncBack))
+	alarms = ""
+	hear(d, 30, 2)
+	d.want(alarms, "")
+	hear(d, 30, 1)
+	d.want(alarms, "alarm: "+string(AlarmSyncLost)+"; ")
+}
+
 func TestAnOwnerThatGoesOnInAnotherProcessIsMasterAtOnce(t *testing.T) {
 	c := one(v3(100))
 	c.Terms, c.Resume = map[string]uint32{"VI_1": 7}, map[string]bool{"VI_1": true}

@@ -42,6 +42,7 @@ func (m *Machine) resumeUnit(u, ou *unit, old *Machine, keep func(int, string) b
 		return // it begins anew, with the next term
 	}
 	u.state, u.since, u.released, u.alarmed = ou.state, ou.since, ou.released, ou.alarmed
+	u.syncLost = ou.syncLost
 	u.answered, u.repeatAt = ou.answered, ou.repeatAt
 	u.ballot, u.votes, u.voteUntil, u.askUntil = ou.ballot, ou.votes, ou.voteUntil, ou.askUntil
 	u.flushTo, u.flushTill = ou.flushTo, ou.flushTill

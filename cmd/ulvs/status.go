@@ -35,6 +35,9 @@ func printStatus(w io.Writer, st *control.Status) {
 	if st.ConfigPath != "" {
 		fmt.Fprintf(w, "configuration: %s%s\n", st.ConfigPath, modifiedWords(st))
 	}
+	for _, alarm := range st.Alarms {
+		fmt.Fprintf(w, "ALARM: %s\n", alarm)
+	}
 	printSessions(w, &st.Sessions)
 	printRestart(w, &st.Restart)
 	r := &st.Routing

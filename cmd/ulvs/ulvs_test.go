@@ -52,6 +52,7 @@ func (s site) Status() control.Status {
 	}
 	return control.Status{
 		Name: "lvs1", PID: 4711, Version: "v0.1.0", UptimeSeconds: 93784, Generation: 12, ConfigPath: "/etc/ulvs/ulvs.toml",
+		Alarms: []string{"VI_1: no director holds its VIPs"},
 		Workers: []control.WorkerStatus{
 			{ID: 0, CPU: 2, Queue: 0, Ports: []string{"c0", "s0"}, IO: "afxdp", Generation: 12, Frames: 123456789,
 				Batches: 4567890, IdleFraction: 0.125},

@@ -1,6 +1,7 @@
 package failover
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -26,6 +27,10 @@ func TestAVIPWithoutAnOwnerIsAnAlarm(t *testing.T) {
 	d1.awaitEvent(events.OwnerMissing)
 	if in := d1.named("VI_1"); in.Masters != 0 || !strings.Contains(in.Alarm, "no director") {
 		t.Errorf("nobody holds the VIP, and it is %+v", in)
+	}
+	st, err := d1.client.Status(t.Context())
+	if err != nil || !slices.Contains(st.Alarms, "VI_1: no director holds its VIPs") {
+		t.Errorf("nobody holds the VIP, and the status has the alarms %v, %v", st.Alarms, err)
 	}
 	shell(t, l, "d1", "ip", "link", "set", "s0", "up")
 	d1.await("MASTER")
