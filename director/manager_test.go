@@ -94,3 +94,28 @@ func TestAWorkerThatStandsStillIsNotKeptAlive(t *testing.T) {
 		t.Fatalf("a worker without an interface is to be waited for: got %q", got)
 	}
 }
+
+// A machine that was held for seconds finds its workers as they were: that is no reason to give the VIPs up.
+func TestAPauseOfTheWholeMachineIsNotTheWorkers(t *testing.T) {
+	d, _ := managedDirector(t)
+	h := d.newHearts()
+	now := h.looked
+	look := func(after time.Duration) bool {
+		now = now.Add(after)
+		_, alive := h.look(now)
+		return alive
+	}
+	if !look(heartbeatPeriod) || !look(10*time.Second) {
+		t.Error("a pause of ten seconds is taken for workers that stand still")
+	}
+	looks := 0
+	for look(heartbeatPeriod) {
+		if looks++; looks > 2*int(heartbeatLimit/heartbeatPeriod) {
+			t.Fatal("a worker that stands still is called alive")
+		}
+	}
+	d.workers[0].dp.RunOnce(1)
+	if !look(10 * time.Second) {
+		t.Error("a worker that moved meanwhile is called dead")
+	}
+}

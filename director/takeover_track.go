@@ -20,29 +20,34 @@ import (
 
 // hearts watches whether workers move.
 type hearts struct {
-	d     *director
-	seen  []uint64    // batches
-	moved []time.Time // when they last changed
-	alive bool
+	d      *director
+	seen   []uint64        // batches
+	still  []time.Duration // since they last changed, as far as somebody looked
+	looked time.Time
+	alive  bool
 }
 
 func (d *director) newHearts() *hearts {
-	now := time.Now()
-	h := &hearts{d: d, alive: true}
+	h := &hearts{d: d, alive: true, looked: time.Now(), still: make([]time.Duration, len(d.workers))}
 	for _, w := range d.workers {
-		h.seen, h.moved = append(h.seen, w.dp.Stats().Batches()), append(h.moved, now)
+		h.seen = append(h.seen, w.dp.Stats().Batches())
 	}
 	return h
 }
 
-// look wakes the workers, which sleep while nothing comes, and reports whether all of them moved lately.
+// look wakes the workers, which sleep while nothing comes, and reports whether all of them moved lately. Whoever comes
+// late to look was held up, most likely with the whole machine: then nobody knows of the workers, and a second look
+// tells.
 func (h *hearts) look(now time.Time) (changed, alive bool) {
 	alive = true
+	passed := min(now.Sub(h.looked), heartbeatLimit/2)
+	h.looked = now
 	for i, w := range h.d.workers {
+		h.still[i] += passed
 		if n := w.dp.Stats().Batches(); n != h.seen[i] {
-			h.seen[i], h.moved[i] = n, now
+			h.seen[i], h.still[i] = n, 0
 		}
-		alive = alive && now.Sub(h.moved[i]) < heartbeatLimit
+		alive = alive && h.still[i] < heartbeatLimit
 		w.wake()
 	}
 	alive = alive || h.d.handing.Load()
