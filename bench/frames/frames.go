@@ -76,9 +76,8 @@ func Measure(ctx context.Context, run *measure.Run, p Plan) error {
 	run.Result.Plot = measure.Plot{Metric: "no loss"}
 	run.Result.Settings["flows"] = fmt.Sprint(p.Flows)
 	run.Note("offered, through: frames sent as fast as can be, and what arrived of them. no loss: the highest rate\n" +
-		"found of which at most one frame in a thousand was lost. director: CPU time of its process for a frame at half\n" +
-		"of that. " +
-		"all: of the whole machine, ends and soft interrupts included, less what foreign processes used.")
+		"found of which at most one frame in a thousand was lost. all: CPU time of this whole machine for a frame at half\n" +
+		"of that, ends and soft interrupts included, less what foreign processes used.")
 	if p.Given != nil {
 		return p.given(ctx, run)
 	}
@@ -143,7 +142,8 @@ func (p *Plan) inLab(ctx context.Context, run *measure.Run) (err error) {
 			}
 		}
 	}
-	run.Note("The lab is virtual links on this machine's own cores: generator, director and sink share them.")
+	run.Note("director: CPU time of its process for a frame.\n" +
+		"The lab is virtual links on this machine's own cores: generator, director and sink share them.")
 	return nil
 }
 
