@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -101,11 +102,15 @@ type options struct {
 	extra    string // lines of [[vrrp]]
 	node     string // lines of [node]
 	sync     string // a [sync]
+	restart  string // a [restart]; empty: nothing outlives the process
 }
 
 // config is a director with the services of DR and an instance on the clients' side.
 func config(l *lab.Lab, ns string, o options) string {
 	text := l.Config(lab.ConfigOptions{Director: ns, Methods: []lvs.Method{lvs.MethodDR}, Family: 4, Extra: o.node})
+	if o.restart != "" {
+		text = strings.Replace(text, lab.KeepsNothing, o.restart, 1)
+	}
 	return text + fmt.Sprintf("\n[[vrrp]]\nname = \"VI_1\"\ninterface = \"c0\"\nvirtual_router_id = 51\npriority = %d\n"+
 		"advert_int = %q\nvips = [%q]\n%s\n%s", o.priority, o.advert, l.Addresses().DR.IPv4, o.extra, o.sync)
 }
@@ -149,6 +154,12 @@ func (p *peer) await(state string) {
 // startKeepalived runs Debian's keepalived and nothing else: no checks, no IPVS.
 func startKeepalived(t *testing.T, l *lab.Lab, ns string, version, priority int, advert string) *peer {
 	t.Helper()
+	return keepalivedWith(t, l, ns, version, priority, advert, "", "dev c0")
+}
+
+// keepalivedWith is startKeepalived with more lines of the instance and another place of the VIP.
+func keepalivedWith(t *testing.T, l *lab.Lab, ns string, version, priority int, advert, extra, dev string) *peer {
+	t.Helper()
 	path, err := exec.LookPath("keepalived")
 	if err != nil {
 		testutil.Require(t, testutil.NeedNetNS, "keepalived is not installed")
@@ -156,8 +167,8 @@ func startKeepalived(t *testing.T, l *lab.Lab, ns string, version, priority int,
 	dir := t.TempDir()
 	conf := filepath.Join(dir, "keepalived.conf")
 	text := fmt.Sprintf("global_defs {\n vrrp_version %d\n}\nvrrp_instance VI_1 {\n state BACKUP\n interface c0\n"+
-		" virtual_router_id 51\n priority %d\n advert_int %s\n virtual_ipaddress {\n  %s/32 dev c0\n }\n}\n",
-		version, priority, advert, l.Addresses().DR.IPv4)
+		" virtual_router_id 51\n priority %d\n advert_int %s\n%s virtual_ipaddress {\n  %s/32 %s\n }\n}\n",
+		version, priority, advert, extra, l.Addresses().DR.IPv4, dev)
 	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

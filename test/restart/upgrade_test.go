@@ -3,12 +3,15 @@ package restart
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
 	"testing"
 
+	"ulvs/control"
 	"ulvs/lvs"
+	"ulvs/test/lab"
 )
 
 func TestAnUpgradeLosesNoPacket(t *testing.T) {
@@ -75,4 +78,77 @@ func TestAnUpgradeThatFailsChangesNothing(t *testing.T) {
 	}
 	b.succeeded(out.To)
 	goOn(t, flows)
+}
+
+// A real server that is down gets no packet from the new process, one that is up is not doubted, and counting goes on.
+// Checks come once in an hour and begin with what is down: what is known after the upgrade was handed over.
+func TestAnUpgradeKnowsWhatWasCheckedAndCounted(t *testing.T) {
+	b := newBed(t, "t-rst-known")
+	text, err := os.ReadFile(b.file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	addrs := b.lab.Addresses()
+	service := fmt.Sprintf("vip = %q\nprotocol = \"tcp\"\n",
+		netip.AddrPortFrom(addrs.VIP(lvs.MethodDR).IPv4, lab.PortEcho))
+	dead := addrs.Reals[0].Addr.IPv4
+	config, rest, _ := strings.Cut(string(text), service)
+	rest = service + "alpha = true\nwarmup = \"0s\"\ndelay_loop = \"1h\"\ncheck = { type = \"tcp\" }\n" +
+		strings.Replace(rest, fmt.Sprintf("%q\n", netip.AddrPortFrom(dead, lab.PortEcho)),
+			fmt.Sprintf("%q\n  check = { type = \"tcp\", connect_port = 9 }\n", netip.AddrPortFrom(dead, lab.PortEcho)), 1)
+	if err := os.WriteFile(b.file, []byte(config+rest), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b.start()
+	var s control.Service
+	look := func() {
+		list, err := b.client.Services(context.Background(), control.ServiceFilter{Protocol: "tcp"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s = list[slices.IndexFunc(list, func(s control.Service) bool {
+			return s.VIP.Port() == lab.PortEcho && s.RealServers[0].Method == "dr"
+		})]
+	}
+	states := func() (list []string) {
+		look()
+		for _, r := range s.RealServers {
+			list = append(list, fmt.Sprint(r.Address, " ", r.State))
+		}
+		slices.Sort(list)
+		return list
+	}
+	up := func() int {
+		return len(slices.DeleteFunc(states(), func(s string) bool { return !strings.HasSuffix(s, " up") }))
+	}
+	want := len(addrs.Reals) - 1
+	b.await("all real servers but one to be up", func() bool { return up() == want })
+	before := states()
+	flows := open(t, b.lab, "tcp", lvs.MethodDR, 10)
+	for round := range uint64(2) {
+		out, err := b.client.Upgrade(context.Background(), false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.succeeded(out.To)
+		if now := states(); !slices.Equal(now, before) {
+			t.Errorf("before the upgrade %v, after it %v", before, now)
+		}
+		if s.Stats.Conns != 10+5*round || s.Stats.InPackets < 30 {
+			t.Errorf("round %d: %+v is counted", round, s.Stats)
+		}
+		flows = append(flows, open(t, b.lab, "tcp", lvs.MethodDR, 5)...)
+		goOn(t, flows)
+	}
+	b.await("what comes after an upgrade to be added", func() bool { look(); return s.Stats.Conns == 20 })
+	sum := uint64(0)
+	for _, r := range s.RealServers {
+		sum += r.Stats.Conns
+		if r.Address.Addr() == dead && r.Stats.Conns != 0 {
+			t.Errorf("a real server that is down got %d sessions", r.Stats.Conns)
+		}
+	}
+	if sum != 20 {
+		t.Errorf("%d sessions are counted of real servers, 20 of the service", sum)
+	}
 }
