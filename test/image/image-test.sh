@@ -16,4 +16,4 @@ if [ -z "${ULVS_IMAGE:-}" ]; then
 	make -s build image VERSION=$version
 fi
 export ULVS_IMAGE
-ULVS_REQUIRE=netns CGO_ENABLED=0 go test -count=1 -timeout 30m -v "$@" ./test/image
+ULVS_REQUIRE=netns CGO_ENABLED=0 go test -count=1 -timeout 60m -v "$@" ./test/image

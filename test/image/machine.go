@@ -16,8 +16,8 @@ import (
 )
 
 const (
-	bootLimit    = 5 * time.Minute // half a minute on a quiet machine
-	commandLimit = 2 * time.Minute
+	bootLimit    = 15 * time.Minute // a minute on a quiet machine
+	commandLimit = 5 * time.Minute
 	grown        = 512 << 20 // bytes that the disk is larger than the image
 	bootAt       = "@@1M"    // where the boot partition is, for mtools
 )

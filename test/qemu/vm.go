@@ -39,8 +39,8 @@ type vm struct {
 }
 
 const (
-	bootLimit = 3 * time.Minute // five seconds on a quiet machine
-	readLimit = time.Minute     // beyond a command's own limit
+	bootLimit = 10 * time.Minute // five seconds on a quiet machine
+	readLimit = time.Minute      // beyond a command's own limit
 )
 
 // boot starts a guest and waits until it answers; it is off when the test ends.
