@@ -22,7 +22,7 @@ const maxFile = 1 << 20
 // Kinds of change.
 const (
 	kindSysctl   = "sysctl"   // Key had Old and got New
-	kindAddress  = "address"  // Key is on lo
+	kindAddress  = "address"  // Key is on Link, or on lo
 	kindRoute    = "route"    // Route was added
 	kindReplaced = "replaced" // Route was there, and a route took its place
 	kindRule     = "rule"     // from Key to Table
@@ -36,6 +36,7 @@ type change struct {
 	ID    string      `json:"id"` // of the part
 	Kind  string      `json:"kind"`
 	Key   string      `json:"key,omitempty"`
+	Link  string      `json:"link,omitempty"`
 	Old   string      `json:"old,omitempty"`
 	New   string      `json:"new,omitempty"`
 	Table int         `json:"table,omitempty"`
@@ -97,7 +98,7 @@ func (c *change) valid() bool {
 		return strings.HasPrefix(c.Key, confDir+"/") && filepath.Clean(c.Key) == c.Key
 	case kindAddress:
 		p, err := netip.ParsePrefix(c.Key)
-		return err == nil && p.IsSingleIP()
+		return err == nil && p.IsSingleIP() && (c.Link == "" || c.Link == device4)
 	case kindRule:
 		_, err := netip.ParseAddr(c.Key)
 		return err == nil

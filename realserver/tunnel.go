@@ -74,7 +74,7 @@ func decapParts(c Config) (list []part) {
 		list = append(list, devicePart(name))
 	}
 	if hasFamily(c.VIPs, true) {
-		list = append(list, filterPart(device4, func() bool { return true }))
+		list = append(list, filterPart(device4, func() bool { return true }), tunnelAddressPart())
 	}
 	return list
 }
@@ -110,6 +110,56 @@ func devicePart(name string) part {
 			return setUp(j, id, name)
 		},
 	}
+}
+
+// tunnelAddress is one that means nothing to anybody and is told to nobody.
+var tunnelAddress = netip.MustParsePrefix("127.73.0.1/32")
+
+// tunnelAddressPart gives tunl0 an address. A device without one takes nothing while rp_filter is on, 2 included:
+// net/ipv4/fib_frontend.c, __fib_validate_source, no_addr.
+func tunnelAddressPart() part {
+	p := tunnelAddress
+	id := "address:" + device4
+	return part{
+		id: id, what: fmt.Sprintf("%v on %s", p, device4),
+		look: func() ([]Finding, error) {
+			if takes, err := takesPackets(device4); takes || err != nil {
+				return nil, err
+			}
+			return []Finding{{Code: CodeRPFilter, Subject: device4,
+				Problem: device4 + " has no address: while rp_filter is on, the kernel drops what it unpacks there",
+				Remedy:  fmt.Sprintf("ip addr add %v dev %s", p, device4)}}, nil
+		},
+		mend: func(j *journal) error {
+			if err := j.note(change{ID: id, Kind: kindAddress, Key: p.String(), Link: device4}); err != nil {
+				return err
+			}
+			link, err := netlink.LinkByName(device4)
+			if err != nil {
+				return err
+			}
+			if err := netlink.AddrAdd(link, &netlink.Addr{IPNet: ipNet(p), Scope: unix.RT_SCOPE_HOST}); err != nil {
+				return fmt.Errorf("add %v to %s: %w", p, device4, err)
+			}
+			return nil
+		},
+	}
+}
+
+// takesPackets is true of a device with an address, of one without rp_filter, and of one that is not there: that is
+// found elsewhere.
+func takesPackets(name string) (bool, error) {
+	link, err := netlink.LinkByName(name)
+	if err != nil {
+		return true, nil
+	}
+	list, err := netlink.AddrList(link, netlink.FAMILY_V4)
+	if err != nil || len(list) > 0 {
+		return true, err
+	}
+	all, errAll := rpFilter.read("all")
+	own, errOwn := rpFilter.read(name)
+	return max(all, own) == 0, errors.Join(errAll, errOwn)
 }
 
 func module(device string) string {

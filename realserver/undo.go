@@ -1,6 +1,7 @@
 package realserver
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -61,17 +62,20 @@ func (c *change) undoAddress() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	lo, err := netlink.LinkByName(loopback)
-	if err != nil {
+	name := cmp.Or(c.Link, loopback)
+	link, err := netlink.LinkByName(name)
+	if isGone(err) && name != loopback {
+		return "", nil
+	} else if err != nil {
 		return "", err
 	}
-	err = netlink.AddrDel(lo, &netlink.Addr{IPNet: ipNet(p)})
+	err = netlink.AddrDel(link, &netlink.Addr{IPNet: ipNet(p)})
 	if errors.Is(err, unix.EADDRNOTAVAIL) {
 		return "", nil
 	} else if err != nil {
-		return "", fmt.Errorf("take %v off lo: %w", p, err)
+		return "", fmt.Errorf("take %v off %s: %w", p, name, err)
 	}
-	return fmt.Sprintf("%v off lo", p), nil
+	return fmt.Sprintf("%v off %s", p, name), nil
 }
 
 func (c *change) undoRoute() (string, error) {
