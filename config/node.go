@@ -105,6 +105,7 @@ func (p *parser) config(root *table) *Config {
 	c.Sync = p.sync(root)
 	c.IPVSSync = p.ipvsSync(root, &c.Takeover)
 	p.quorum(&c.Takeover, &c.Sync)
+	p.virtualMACs(&c.Takeover, c.Node.VIPMode)
 	c.Restart = p.restart(root)
 	root.done()
 	return c

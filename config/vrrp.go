@@ -50,6 +50,15 @@ func (p *parser) quorum(t *Takeover, s *Sync) {
 	}
 }
 
+// virtualMACs complains about use_vmac where the kernel answers for VIPs, which it does with the interface's address.
+func (p *parser) virtualMACs(t *Takeover, mode VIPMode) {
+	for i := range t.Instances {
+		if t.Instances[i].UseVMAC && mode == VIPNetlink {
+			p.fail(fmt.Sprintf("vrrp[%d].use_vmac", i), `needs vip_mode = "user"; remove one of the two`)
+		}
+	}
+}
+
 // VRRP is a [[vrrp]]: keepalived's vrrp_instance.
 type VRRP struct {
 	ha.Instance                // Source is what the file gives; none: the interface's address
@@ -170,6 +179,7 @@ func (t *table) instance(name string, all *Takeover) (v VRRP) {
 	v.LowerPrioNoAdvert = t.flag("lower_prio_no_advert")
 	v.HigherPrioSendAdvert = t.flag("higher_prio_send_advert")
 	v.DemandClaims = t.flag("demand_claims")
+	v.UseVMAC = t.flag("use_vmac")
 	v.Quorum = t.word("mode", modeAvailable, modeQuorum) == modeQuorum
 	v.Gateways = t.peerAddrs("gateway")
 	if len(v.Gateways) > maxGateways {

@@ -136,6 +136,22 @@ func TestComplaintsAboutVRRP(t *testing.T) {
 	}
 }
 
+func TestAVirtualMACIsOfVIPsThatTheKernelDoesNotHold(t *testing.T) {
+	const vrrp = "[[vrrp]]\nname = \"a\"\ninterface = \"eth0\"\nvirtual_router_id = 51\nvips = [\"192.0.2.1\"]\n" +
+		"use_vmac = true\n"
+	c, err := Parse("f", []byte(vrrpHead+vrrp), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if i := c.Takeover.Instances[0]; !i.UseVMAC || i.VirtualMAC().String() != "00:00:5e:00:01:33" {
+		t.Errorf("%+v at %s", i.Instance, i.VirtualMAC())
+	}
+	_, err = Parse("f", []byte(vrrpHead+"vip_mode = \"netlink\"\n"+vrrp), Options{})
+	if err == nil || !strings.Contains(err.Error(), `vrrp[0].use_vmac: needs vip_mode = "user"`) {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestAQuorumNeedsThreeDirectors(t *testing.T) {
 	quorum := strings.Replace(oneInstance, "vips =", "mode = \"quorum\"\ngateway = [\"192.0.2.1\"]\nvips =", 1)
 	sync := "[sync]\ninterface = \"eth1\"\ninsecure = true\npeers = "

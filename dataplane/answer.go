@@ -133,7 +133,7 @@ func (w *Worker) echo6(f *packet.Frame, p *packet.Parsed) Verdict {
 	return TxEcho
 }
 
-// arp answers requests for VIPs with the port's MAC address (RFC 826). Whoever asks will
+// arp answers requests for VIPs with their own MAC address or the port's (RFC 826). Whoever asks will
 // send to us next, so what it says of itself is passed on to the kernel's neighbours.
 func (w *Worker) arp(f *packet.Frame, p *packet.Parsed) Verdict {
 	b := f.Bytes()
@@ -141,7 +141,7 @@ func (w *Worker) arp(f *packet.Frame, p *packet.Parsed) Verdict {
 	if a.Op() != packet.ARPRequest || !w.snap.VIPs[packet.AddrV4(a.TargetIP())] {
 		return DropARP
 	}
-	mac, own := a.SenderMAC(), packet.MAC(w.snap.Ports[f.Port].MAC)
+	mac, own := a.SenderMAC(), w.snap.macOf(packet.AddrV4(a.TargetIP()), f.Port)
 	// A probe (RFC 5227) tells nothing of itself, and who claims a VIP is no neighbour to learn.
 	if sender := packet.AddrV4(a.SenderIP()); a.SenderIP() != 0 && !w.snap.VIPs[sender] {
 		w.learn(heard{HopKey{Port: f.Port, VLAN: p.VLAN & 0xfff, Addr: sender}, mac})
@@ -181,7 +181,7 @@ func (w *Worker) solicitation(f *packet.Frame, p *packet.Parsed) Verdict {
 		p.Flags&packet.FlagOptions != 0 || !w.snap.VIPs[packet.AddrV6(nd.Target())] {
 		return DropICMP
 	}
-	own := packet.MAC(w.snap.Ports[f.Port].MAC)
+	own := w.snap.macOf(packet.AddrV6(nd.Target()), f.Port)
 	answer := packet.NDPFields{
 		Type: packet.ICMPv6NeighborAdvert, Flags: packet.NDPSolicited | packet.NDPOverride,
 		Target: nd.Target(), Option: packet.NDPOptTargetMAC, MAC: own,

@@ -155,8 +155,10 @@ type Snapshot struct {
 	// VIPs are the addresses that we answer for (ARP, NS, echo, resets). Those in
 	// vip_mode netlink are the kernel's and not among them.
 	VIPs    map[netip.Addr]bool
-	Locals  []netip.Addr // the host's own addresses: nobody else sends from them
-	removed int          // real servers that are gone and sessions still refer to
+	virtual map[netip.Addr]packet.MAC // of VIPs that have a MAC address of their own (VRRP's); see SetVirtual
+	wire    []uint64                  // those addresses, each once, as in wireMAC
+	Locals  []netip.Addr              // the host's own addresses: nobody else sends from them
+	removed int                       // real servers that are gone and sessions still refer to
 	// idle tells, for IPv4 and IPv6, that there is no service at all: the kernel takes IPVS out of the way then,
 	// sessions or not.
 	idle    [2]bool

@@ -2,6 +2,7 @@ package dataplane
 
 import (
 	"encoding/binary"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -280,7 +281,10 @@ func (w *Worker) unusual(f *packet.Frame, p *packet.Parsed) Verdict {
 // at nothing else that was not sent to this host alone.
 func (w *Worker) others(f *packet.Frame, kind packet.Kind) bool {
 	dst := binary.LittleEndian.Uint64(f.Buf[f.Off:]) & macMask
-	return dst != w.snap.Ports[f.Port].wireMAC && (dst&1 == 0 || kind == packet.KindFlow)
+	if dst&1 == 1 {
+		return kind == packet.KindFlow
+	}
+	return dst != w.snap.Ports[f.Port].wireMAC && !slices.Contains(w.snap.wire, dst)
 }
 
 // macMask takes a frame's first six bytes out of a little-endian load of eight.

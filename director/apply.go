@@ -239,7 +239,8 @@ func (n *Node) publishChange(before *lvs.Snapshot) {
 	moved := s.Reindex(last, services, dests)
 	s.Name(n.opt.Table, services, dests)
 	if moved.Services {
-		s.VIPs, s.Locals = n.vipSet(), n.network.Locals()
+		s.Locals = n.network.Locals()
+		n.setVIPs(&s)
 		s.IndexAddresses()
 	}
 	steer := moved.Services || moved.Replies || n.steer

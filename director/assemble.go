@@ -49,8 +49,9 @@ func (n *Node) snapshot() *dataplane.Snapshot {
 		Routes: routes{n.network}, Ports: n.network.Ports(), Marks: n.markRules(),
 		Services: make([]dataplane.Service, len(n.built.Services)),
 		Dests:    make([]dataplane.Dest, len(n.built.Destinations)),
-		VIPs:     n.vipSet(), Locals: n.network.Locals(),
+		Locals:   n.network.Locals(),
 	}
+	n.setVIPs(s)
 	s.Logs, s.TellAll = n.logs()
 	for id, svc := range n.built.Services {
 		s.Services[id] = n.service(svc)
@@ -116,6 +117,12 @@ func (n *Node) vipSet() map[netip.Addr]bool {
 		set[vip] = true
 	}
 	return set
+}
+
+// setVIPs gives a snapshot the addresses that are answered for, and their MAC addresses.
+func (n *Node) setVIPs(s *dataplane.Snapshot) {
+	s.VIPs = n.vipSet()
+	s.SetVirtual(n.macs.held(s.VIPs))
 }
 
 // held returns the addresses that we answer for.

@@ -72,6 +72,7 @@ type Node struct {
 	mu         sync.RWMutex
 	network    Network
 	own        ownership
+	macs       virtualMACs
 	services   []lvs.Service // as configured and edited; Destinations newest first
 	care       []config.Care
 	conditions map[lvs.ServiceKey]*serviceCondition // what is laid over services

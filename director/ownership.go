@@ -61,7 +61,7 @@ func (n *Node) SetHold(unit int, h Hold) {
 // publishVIPs publishes the snapshot with other VIPs and nothing else changed.
 func (n *Node) publishVIPs() {
 	s := *n.snapshots.Load()
-	s.VIPs = n.vipSet()
+	n.setVIPs(&s)
 	n.version++
 	n.store(&s, true)
 	if n.opt.Configured != nil {

@@ -88,6 +88,7 @@ func (d *director) inherit() (err error) {
 	if t := d.takeover.Load(); t != nil {
 		for u := range t.units {
 			if _, master := s.estate.Masters[t.units[u].Name]; master {
+				t.listen(u, true)
 				d.SetHold(u, HoldAnswers)
 			}
 		}

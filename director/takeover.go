@@ -236,7 +236,7 @@ func (t *takeover) act(m *ha.Machine, a *ha.Action) {
 	switch a.Kind {
 	case ha.ActionSend:
 		in := t.instances[a.Instance]
-		t.failed(in.sock.Send(&a.Advert, in.Source, in.Peers))
+		t.failed(in.send(t, &a.Advert))
 	case ha.ActionBecome:
 		t.become(m, a)
 	case ha.ActionAnnounce:
@@ -263,6 +263,7 @@ func (t *takeover) become(m *ha.Machine, a *ha.Action) {
 		hold = HoldLinger
 		t.lingers[a.Unit] = time.Now().Add(a.Linger)
 	}
+	t.listen(a.Unit, hold == HoldAnswers)
 	if hold != HoldLinger {
 		t.lingers[a.Unit] = time.Time{}
 	}
@@ -308,7 +309,7 @@ func (t *takeover) announce(a *ha.Action) {
 		}
 	}
 	for range a.Count {
-		t.failed(t.announcer[in.Interface].Announce(vips))
+		t.failed(t.announcer[in.Interface].Announce(vips, in.mac()))
 	}
 }
 

@@ -24,6 +24,7 @@ func (d *director) openTakeover() error {
 	if err != nil {
 		return err
 	}
+	d.setMACs(t.macs())
 	d.SetUnits(t.vips, nil)
 	d.takeover.Store(t)
 	if d.successor != nil {

@@ -52,8 +52,10 @@ func (ch *takeoverChange) apply() []string {
 	case ch.next == nil:
 		_ = old.close() // its sockets
 		ch.d.takeover.Store(nil)
+		ch.d.setMACs(virtualMACs{})
 		ch.d.SetUnits(nil, nil)
 	case old == nil:
+		ch.d.setMACs(ch.next.macs())
 		ch.d.SetUnits(ch.next.vips, nil)
 		ch.d.takeover.Store(ch.next)
 		ch.d.startTakeover(false)
@@ -77,7 +79,11 @@ func (t *takeover) follow(old *takeover) {
 			holds[u] = holdOf(t.states[u] == ha.StateMaster, !t.lingers[u].IsZero())
 		}
 	}
+	t.d.setMACs(t.macs())
 	t.d.SetUnits(t.vips, holds)
+	for u, h := range holds {
+		t.listen(u, h == HoldAnswers)
+	}
 	t.d.takeover.Store(t)
 	t.launch(m, first)
 	t.failed(old.closeSockets())
@@ -197,7 +203,7 @@ func keyOfField(name string) string {
 		"VIPs": "vips", "GARPDelay": "garp_master_delay", "GARPRepeat": "garp_master_repeat", "Prefixes": "addresses",
 		"GARPLowerRepeat": "garp_lower_prio_repeat", "GARPRefresh": "garp_master_refresh", "Excluded": "vips_excluded",
 		"NoPreempt": "nopreempt", "DownAdverts": "down_timer_adverts", "Gateways": "gateway",
-		"InitialMaster": "state"}[name]; ok {
+		"InitialMaster": "state", "UseVMAC": "use_vmac"}[name]; ok {
 		return key
 	}
 	var b strings.Builder

@@ -115,6 +115,11 @@ func (p *Patient) whoHas(ctx context.Context, vips []netip.Addr) (list []answer,
 			}
 		}
 	}
+	for i := range p.Config.Takeover.Instances {
+		if in := &p.Config.Takeover.Instances[i]; in.UseVMAC { // whoever is master answers with it
+			ours[in.VirtualMAC().String()] = true
+		}
+	}
 	var wait sync.WaitGroup
 	fail := func(e error) {
 		mu.Lock()

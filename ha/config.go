@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/netip"
 	"time"
+
+	"ulvs/packet"
 )
 
 // Defaults of an instance, keepalived's unless the comment says otherwise.
@@ -55,6 +57,7 @@ type Instance struct {
 	LowerPrioNoAdvert    bool          // do not answer a lower master's advert with one
 	HigherPrioSendAdvert bool          // answer a higher one with a last advert of ours
 	DemandClaims         bool          // refuse adverts of a sender whose director made no claim over gossip
+	UseVMAC              bool          // the VIPs are at VRRP's own MAC address; the machine does not care
 }
 
 // Unit is what changes state together: a sync group, or one instance.
@@ -172,6 +175,15 @@ func (i *Instance) validateVersion(add func(string, ...any)) error {
 		add("version %d: 2 or 3", i.Version)
 	}
 	return nil
+}
+
+// VirtualMAC is the address of the instance's virtual router (RFC 5798 section 7.3), whether it is used or not.
+func (i *Instance) VirtualMAC() packet.MAC {
+	family := byte(1)
+	if i.Family6() {
+		family = 2
+	}
+	return packet.MAC{0x00, 0x00, 0x5e, 0x00, family, i.VRID}
 }
 
 // Family6 reports whether adverts go over IPv6: by their source, else by the first VIP.

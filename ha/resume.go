@@ -3,7 +3,8 @@ package ha
 // SameWire reports whether two instances are one to other directors: adverts of the one are those of the other.
 // Whatever else differs may change while the instance runs.
 func (i *Instance) SameWire(o *Instance) bool {
-	return i.Interface == o.Interface && i.VRID == o.VRID && i.Version == o.Version && i.Family6() == o.Family6()
+	return i.Interface == o.Interface && i.VRID == o.VRID && i.Version == o.Version && i.Family6() == o.Family6() &&
+		i.UseVMAC == o.UseVMAC
 }
 
 // Resume has a machine that was just made go on where another one stopped, of the same director with another

@@ -131,6 +131,17 @@ func mapVIPs(m *mapper, t *table, s *stmt, r *rule) {
 	m.set(t, s, r.key, quoteList(list))
 }
 
+// mapVMAC maps use_vmac, whose interface's name means nothing here. Another MAC address is not mapped.
+func mapVMAC(m *mapper, t *table, s *stmt, r *rule) {
+	if name := s.arg(1); name != "" {
+		m.tellOnce(Finding{Pos: s.at(), Kind: Note, Word: s.name(), Text: "no interface " + name + " is made for it"})
+	}
+	if strings.HasPrefix(s.word(2), "00:00:5e:00:0") {
+		s.arg(2) // RFC 5798's, which it is anyway
+	}
+	m.set(t, s, r.key, "true")
+}
+
 func (m *mapper) onInterface(t *table, s *stmt, word, value string) {
 	if word != "dev" {
 		m.tellOnce(Finding{Pos: s.at(), Kind: Note, Word: s.name(),

@@ -118,6 +118,68 @@ func TestAdvertsCrossAWire(t *testing.T) {
 	}
 }
 
+// Adverts from a virtual router's MAC address are those that sockets send, but for where they come from.
+func TestAdvertsComeFromAVirtualMAC(t *testing.T) {
+	a, b := wire(t)
+	for _, v6 := range []bool{false, true} {
+		in := b.open(t, v6)
+		var src netip.Addr
+		var an *Announcer
+		must(t, a.ns.Do(func() (err error) {
+			if src, err = Source("v0", v6, nil); err == nil {
+				an, err = OpenAnnouncer("v0")
+			}
+			return err
+		}))
+		ad := ha.Advert{Version: 3, VRID: 51, Priority: 100, Interval: 30 * time.Millisecond,
+			Addrs: []netip.Addr{netip.MustParseAddr("198.18.0.100")}}
+		if v6 {
+			ad.Addrs[0] = netip.MustParseAddr("fe80::100")
+		}
+		must(t, an.Send(&ad, src, virtualMAC(v6)))
+		r, why := receive(t, in)
+		if why != ha.RejectNone || r.TTL != 255 || r.Src != src || r.Advert.VRID != 51 {
+			t.Errorf("%s, %+v", why, r)
+		}
+		frame := packet.Ethernet(advertFrame(&ad, src, virtualMAC(v6)))
+		if got := frame.Src().String(); got != map[bool]string{false: "00:00:5e:00:01:33", true: "00:00:5e:00:02:33"}[v6] {
+			t.Errorf("sent from %s", got)
+		}
+		must(t, an.Close())
+	}
+}
+
+// An interface takes frames to the address for as long as somebody listens for it, and no longer.
+func TestAnInterfaceListensForAVirtualMAC(t *testing.T) {
+	a, _ := wire(t)
+	must(t, a.ns.Do(func() error {
+		an, err := OpenAnnouncer("v0")
+		if err != nil {
+			return err
+		}
+		defer an.Close()
+		promiscuous := func() bool { // veth filters no second address
+			link, err := netlink.LinkByName("v0")
+			must(t, err)
+			return link.Attrs().Promisc != 0
+		}
+		for range 2 {
+			must(t, an.Listen(virtualMAC(false), true))
+			must(t, an.Listen(virtualMAC(true), true)) // once is enough
+			must(t, an.Listen(virtualMAC(true), true))
+			must(t, an.Listen(virtualMAC(false), false))
+			if !promiscuous() {
+				t.Error("it does not listen")
+			}
+			must(t, an.Listen(virtualMAC(true), false))
+			if promiscuous() {
+				t.Error("it listens on")
+			}
+		}
+		return an.Listen(virtualMAC(false), false) // which is not listened for
+	}))
+}
+
 func TestWhatIsNoAdvertIsNamed(t *testing.T) {
 	a, b := wire(t)
 	out, in := a.open(t, false), b.open(t, false)
@@ -157,7 +219,26 @@ func TestAnInterfaceWithoutAnAddressIsNamed(t *testing.T) {
 
 // The neighbours' own tables say whether announcements are understood.
 func TestNeighboursLearnFromAnnouncements(t *testing.T) {
+	t.Run("own address", func(t *testing.T) { neighboursLearn(t, packet.MAC{}) })
+	t.Run("virtual address", func(t *testing.T) { neighboursLearn(t, virtualMAC(false)) })
+}
+
+// virtualMAC is that of virtual router 51.
+func virtualMAC(v6 bool) packet.MAC {
+	vip := netip.MustParseAddr("198.18.0.100")
+	if v6 {
+		vip = netip.MustParseAddr("2001:db8::100")
+	}
+	i := ha.Instance{VRID: 51, VIPs: []netip.Addr{vip}}
+	return i.VirtualMAC()
+}
+
+func neighboursLearn(t *testing.T, mac packet.MAC) {
 	a, b := wire(t)
+	want := mac.String()
+	if mac == (packet.MAC{}) {
+		want = a.link.Attrs().HardwareAddr.String()
+	}
 	vips := []netip.Addr{netip.MustParseAddr("198.18.0.100"), netip.MustParseAddr("2001:db8::100")}
 	wrong := packet.MAC{2, 0, 0, 0, 0, 9}
 	must(t, b.ns.Do(func() error {
@@ -174,14 +255,14 @@ func TestNeighboursLearnFromAnnouncements(t *testing.T) {
 			return err
 		}
 		defer an.Close()
-		return an.Announce(vips)
+		return an.Announce(vips, mac)
 	}))
 	for _, vip := range vips {
 		testutil.Await(t, "the neighbour learns "+vip.String(), func() (learned bool) {
 			must(t, b.ns.Do(func() error {
 				list, err := netlink.NeighList(b.link.Attrs().Index, 0)
 				for _, n := range list {
-					learned = learned || n.IP.Equal(vip.AsSlice()) && n.HardwareAddr.String() == a.link.Attrs().HardwareAddr.String()
+					learned = learned || n.IP.Equal(vip.AsSlice()) && n.HardwareAddr.String() == want
 				}
 				return err
 			}))
