@@ -38,7 +38,7 @@ var faults = []fault{
 		s.d1.end(syscall.SIGKILL)
 		s.d2.await("MASTER")
 	}, func(s *site) {
-		s.d1 = startULVS(s.root, s.l, "d1", synced(s.root, s.l, "d1", 200))
+		s.d1 = startULVS(s.root, s.l, "d1", quickly(s.root, s.l, "d1", 200))
 		s.back()
 	}},
 	{"SIGSTOP", "SIGCONT, takes back", func(s *site) {
@@ -217,6 +217,16 @@ func (o *outcomes) text(theirs *outcomes) string {
 	return b.String()
 }
 
+// quickly are options with [sync] and the adverts that the matrix is made with, as docs/failover.md tells.
+func quickly(t *testing.T, l *lab.Lab, ns string, priority int) options {
+	t.Helper()
+	o := synced(t, l, ns, priority)
+	o.advert = matrixAdvert
+	return o
+}
+
+const matrixAdvert = "30ms"
+
 // matrixRounds is how often the matrix makes each fault: ULVS_ROUNDS, else once.
 func matrixRounds() int {
 	if os.Getenv("ULVS_ROUNDS") == "" {
@@ -231,8 +241,8 @@ func matrixRounds() int {
 func TestEveryFaultUnderTraffic(t *testing.T) {
 	l := twoDirectors(t)
 	s := &site{t: t, root: t, l: l, table: newOutcomes()}
-	s.d2 = startULVS(t, l, "d2", synced(t, l, "d2", 100))
-	s.d1 = startULVS(t, l, "d1", synced(t, l, "d1", 200))
+	s.d2 = startULVS(t, l, "d2", quickly(t, l, "d2", 100))
+	s.d1 = startULVS(t, l, "d1", quickly(t, l, "d1", 200))
 	s.d1.await("MASTER")
 	s.probe, s.flows = startProbe(t, l), startTraffic(t, l)
 	for _, f := range faults {
@@ -255,5 +265,6 @@ func TestEveryFaultUnderTraffic(t *testing.T) {
 	s.d2.end(syscall.SIGTERM)
 	theirs := newOutcomes()
 	t.Run("keepalived", func(t *testing.T) { keepalivedMatrix(t, l, theirs) })
-	t.Logf("adverts every %s; a session is promised %v after its first answer\n%s", fast, margin, s.table.text(theirs))
+	t.Logf("adverts every %s; a session is promised %v after its first answer\n%s", matrixAdvert, margin,
+		s.table.text(theirs))
 }
