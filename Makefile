@@ -95,7 +95,7 @@ man: build ## write the manual pages into bin/man
 screenshots: ## the pictures of the dashboard in docs (needs Chromium)
 	ULVS_SCREENSHOTS=$(CURDIR)/docs/pictures $(GO) test -count=1 -run TestScreenshots ./dashboard
 
-qemu-test: ## real queues and interrupts in QEMU guests; root, ten minutes
+qemu-test: ## real queues, interrupts and tunnel devices in QEMU guests; root, five minutes
 	@test/qemu.sh
 
 clean: ## remove what was built
