@@ -13,7 +13,7 @@ const (
 	noNeed    = "ulvs needs no such setting"
 	noDaemon  = "about keepalived's own process; ulvs has no use for it"
 	fixedVRRP = "ulvs does not let this be changed"
-	unitNice  = "ulvs.service has Nice=-10; systemctl edit ulvs changes it"
+	unitNice  = "give ulvs.service Nice= by systemctl edit ulvs"
 )
 
 // topRules are the words outside blocks.
