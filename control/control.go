@@ -122,6 +122,9 @@ type PortStatus struct {
 	Queues   int    `json:"queues"`
 	XDPMode  string `json:"xdp_mode"`  // native or generic
 	CopyMode string `json:"copy_mode"` // zerocopy or copy, as read back from the socket
+	// ZeroCopyFailure says why frames are copied although the driver granted zero-copy: it failed its test at start.
+	ZeroCopyFailure string `json:"zero_copy_failure,omitempty"`
+
 	RXFrames uint64 `json:"rx_frames"`
 	TXFrames uint64 `json:"tx_frames"`
 	TXFull   uint64 `json:"tx_full_frames"`  // given up: the ring had no room
@@ -134,6 +137,14 @@ type PortStatus struct {
 	TXRingEmpty   uint64 `json:"kernel_tx_ring_empty"`
 	SteeredFrames uint64 `json:"steered_frames"` // redirected to AF_XDP by the XDP program
 	PassedFrames  uint64 `json:"passed_frames"`  // left to the kernel by it
+	// Members are the interfaces of a bond, which is one port.
+	Members []PortMember `json:"members,omitempty"`
+}
+
+// PortMember is an interface of a bond.
+type PortMember struct {
+	Name  string `json:"name"`
+	Sends bool   `json:"sends"` // the bond sends on it now; frames are taken from all
 }
 
 // Sessions is the connection table.

@@ -94,6 +94,7 @@ type director struct {
 	ioMu    sync.RWMutex // guards what follows: the loop writes, the control socket reads
 	network *kernelNetwork
 	attach  []*afxdp.Attachment
+	copies  bool // zero-copy failed its test
 	added   []addedVIP
 
 	replication *replication // nil without [sync]
@@ -197,7 +198,7 @@ func (d *director) open() error {
 	if err := d.openSteering(); err != nil {
 		return err
 	}
-	queues, err := queueCount(node)
+	queues, err := queueCount(node, d.routes.State())
 	if err != nil {
 		return err
 	}
@@ -400,11 +401,19 @@ func (d *director) kernelChanged(c route.Change) {
 	if c.Links {
 		d.takeover.Load().links(state)
 	}
-	if c.Links && d.portsMoved(state) {
+	ports := present(d.opt.Config.Node.Interfaces, state)
+	if c.Links && d.portsMoved(ports) {
 		d.restartIO()
 		return
 	}
-	d.setNetwork(newKernelNetwork(present(d.opt.Config.Node.Interfaces, state), state), c.Links || c.Routes)
+	if c.Links {
+		if err := d.followBonds(ports); err != nil {
+			d.log.Warn("cannot follow a bond's members, starting anew", "err", err)
+			d.restartIO()
+			return
+		}
+	}
+	d.setNetwork(newKernelNetwork(ports, state), c.Links || c.Routes)
 }
 
 func (d *director) setNetwork(network *kernelNetwork, all bool) {

@@ -4,14 +4,19 @@ import (
 	"net/netip"
 
 	"ulvs/dataplane"
+	"ulvs/dataplane/afxdp"
 	"ulvs/route"
 )
 
 // port is an interface that the director serves, in the order of the configuration.
 type port struct {
 	name  string
-	index int // ifindex; 0 while the interface is gone
+	index int // ifindex, of the bond if it is a VLAN of one; 0 while the interface is gone
 	link  route.Link
+
+	bond    bool             // it is a bond, or a VLAN of one
+	members []afxdp.Member   // the bond's, by ifindex
+	policy  afxdp.HashPolicy // which of them sends
 }
 
 // kernelNetwork is a Network of the kernel's making: one state of its links, routes and

@@ -13,9 +13,13 @@ import (
 
 // queueCount returns the number of queues, and so of workers. Every interface needs as many:
 // a worker sends on the queue that it receives on.
-func queueCount(node *config.Node) (int, error) {
+func queueCount(node *config.Node, state *route.State) (int, error) {
+	names, err := queueNames(node, state)
+	if err != nil {
+		return 0, err
+	}
 	count, first := 0, ""
-	for _, name := range node.Interfaces {
+	for _, name := range names {
 		n, err := tuning.Queues(name)
 		if err != nil {
 			return 0, err
@@ -33,12 +37,30 @@ func queueCount(node *config.Node) (int, error) {
 	return count, nil
 }
 
+// queueNames returns the interfaces whose queues workers serve: members in the place of bonds.
+func queueNames(node *config.Node, state *route.State) (names []string, err error) {
+	ports := present(node.Interfaces, state)
+	if err := oneEach(ports); err != nil {
+		return nil, err
+	}
+	names = missingPorts(node.Interfaces, ports) // tuning says what is wrong with them
+	for i := range ports {
+		if len(ports[i].below()) == 0 {
+			return nil, fmt.Errorf("bond %s has no members: ip link set INTERFACE master %s", ports[i].name, ports[i].name)
+		}
+		for _, m := range ports[i].below() {
+			names = append(names, m.Name)
+		}
+	}
+	return names, nil
+}
+
 // present returns the configured interfaces that exist, in the configuration's order.
 func present(names []string, state *route.State) []port {
 	var ports []port
 	for _, name := range names {
 		if l, ok := state.LinkByName(name); ok {
-			ports = append(ports, port{name: name, index: l.Index, link: l})
+			ports = append(ports, newPort(name, l, state))
 		}
 	}
 	return ports
@@ -54,8 +76,7 @@ func missingPorts(names []string, ports []port) (missing []string) {
 }
 
 // portsMoved reports whether interfaces came, went or were made anew.
-func (d *director) portsMoved(state *route.State) bool {
-	now := present(d.opt.Config.Node.Interfaces, state)
+func (d *director) portsMoved(now []port) bool {
 	same := func(a, b port) bool { return a.name == b.name && a.index == b.index }
 	return !slices.EqualFunc(now, d.network.ports, same)
 }
@@ -74,10 +95,10 @@ func (d *director) startIO() (err error) {
 	ports := present(d.opt.Config.Node.Interfaces, state)
 	d.network = newKernelNetwork(ports, state)
 	d.SetNetwork(d.network, true, true)
-	if len(ports) == 0 {
+	if len(allBelow(ports)) == 0 {
 		return nil
 	}
-	if err := d.attachTo(ports); err != nil {
+	if err := d.attachTo(allBelow(ports)); err != nil {
 		return err
 	}
 	for _, w := range d.workers {
@@ -92,19 +113,19 @@ func (d *director) startIO() (err error) {
 	return nil
 }
 
-// attachTo puts the program on the ports that do not have it yet.
-func (d *director) attachTo(ports []port) error {
-	for _, p := range ports {
-		if slices.ContainsFunc(d.attach, func(a *afxdp.Attachment) bool { return a.Interface.Index == p.index }) {
+// attachTo puts the program on the interfaces that do not have it yet.
+func (d *director) attachTo(list []afxdp.Interface) error {
+	for _, i := range list {
+		if slices.ContainsFunc(d.attach, func(a *afxdp.Attachment) bool { return a.Interface.Index == i.Index }) {
 			continue
 		}
-		setTable := tuning.KeepTable(p.name)
-		a, err := d.attachOne(afxdp.Interface{Name: p.name, Index: p.index}, d.opt.Config.Node.XDPMode)
+		setTable := tuning.KeepTable(i.Name)
+		a, err := d.attachOne(i, d.opt.Config.Node.XDPMode)
 		if err != nil {
 			return err
 		}
 		if err := setTable(); err != nil {
-			d.log.Warn("the NIC may spread frames otherwise than before", "interface", p.name, "err", err)
+			d.log.Warn("the NIC may spread frames otherwise than before", "interface", i.Name, "err", err)
 		}
 		d.attach = append(d.attach, a)
 	}
@@ -155,7 +176,7 @@ func moreReceiving(name string) error {
 func (d *director) attachFirst() error {
 	d.ioMu.Lock()
 	defer d.ioMu.Unlock()
-	return d.attachTo(present(d.opt.Config.Node.Interfaces, d.routes.State()))
+	return d.attachTo(allBelow(present(d.opt.Config.Node.Interfaces, d.routes.State())))
 }
 
 func attachMode(m config.XDPMode) afxdp.AttachMode {
@@ -217,7 +238,8 @@ func (d *director) forgetFailures() {
 
 // retry repairs what an earlier attempt could not.
 func (d *director) retry() {
-	if len(d.attach) != len(d.network.ports) || d.portsMoved(d.routes.State()) {
+	now := present(d.opt.Config.Node.Interfaces, d.routes.State())
+	if len(d.attach) != len(allBelow(d.network.ports)) || d.portsMoved(now) || !sameMembers(now, d.network.ports) {
 		d.restartIO()
 		return
 	}

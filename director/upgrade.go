@@ -117,7 +117,8 @@ func (d *director) mayUpgrade(force bool) error {
 	}
 	for _, w := range d.workers {
 		if _, ok := w.set.(*afxdp.Set); !ok {
-			return errors.New(`sockets of io = "asavie", or of interfaces that are gone, cannot be handed over: restart instead`)
+			return errors.New(`sockets of io = "asavie", of bonds, or of interfaces that are gone, cannot be handed over: ` +
+				"restart instead")
 		}
 	}
 	return nil

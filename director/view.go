@@ -1,12 +1,15 @@
 package director
 
 import (
+	"cmp"
 	"os"
+	"slices"
 	"time"
 
 	"ulvs/conntrack"
 	"ulvs/control"
 	"ulvs/dataplane"
+	"ulvs/dataplane/afxdp"
 	"ulvs/lvs"
 	"ulvs/packet"
 )
@@ -54,10 +57,10 @@ func (d *director) portStatus(i int) control.PortStatus {
 	out := control.PortStatus{
 		Name: p.name, MAC: macString(p.link.MAC), MTU: p.link.MTU, LinkUp: p.link.Up, Queues: len(d.workers),
 	}
-	if i < len(d.attach) {
-		out.XDPMode = d.attach[i].Mode.String()
-		if st, err := d.attach[i].Stats(); err == nil {
-			out.SteeredFrames, out.PassedFrames = st.Seen-st.Passed-st.NoSocket, st.Passed+st.NoSocket
+	for _, m := range p.below() {
+		d.addAttachment(&out, m.Index)
+		if p.bond {
+			out.Members = append(out.Members, control.PortMember{Name: m.Name, Sends: m.Sends})
 		}
 	}
 	for _, w := range d.workers {
@@ -68,11 +71,29 @@ func (d *director) portStatus(i int) control.PortStatus {
 	return out
 }
 
+// addAttachment adds what the program on an interface says; of members that differ, generic is what counts.
+func (d *director) addAttachment(out *control.PortStatus, ifindex int) {
+	at := slices.IndexFunc(d.attach, func(a *afxdp.Attachment) bool { return a.Interface.Index == ifindex })
+	if at < 0 {
+		return
+	}
+	a := d.attach[at]
+	if out.XDPMode == "" || a.Mode == afxdp.AttachGeneric {
+		out.XDPMode = a.Mode.String()
+	}
+	if st, err := a.Stats(); err == nil {
+		out.SteeredFrames += st.Seen - st.Passed - st.NoSocket
+		out.PassedFrames += st.Passed + st.NoSocket
+	}
+}
+
 func addQueue(out *control.PortStatus, set ioSet, port int) {
 	out.CopyMode = "copy"
-	if set.Info()[port].ZeroCopy {
+	info := set.Info()[port]
+	if info.ZeroCopy {
 		out.CopyMode = "zerocopy"
 	}
+	out.ZeroCopyFailure = cmp.Or(out.ZeroCopyFailure, info.Fallback)
 	st := set.Stats()[port]
 	out.RXFrames += st.RX
 	out.TXFrames += st.TX

@@ -11,20 +11,21 @@ import (
 	"ulvs/config"
 	"ulvs/dataplane"
 	"ulvs/dataplane/afxdp"
+	"ulvs/events"
 	"ulvs/tuning"
 )
 
 // ioSet is a worker's packet I/O, whichever library it is.
 type ioSet interface {
 	dataplane.Queue
-	FD(port int) int
-	Info() []afxdp.PortInfo
+	FD(socket int) int      // in the order of Options.Interfaces
+	Info() []afxdp.PortInfo // and Stats: by port
 	Stats() []afxdp.PortStats
 	Wake()
 	Close() error
 }
 
-var _ = []ioSet{(*afxdp.Set)(nil), (*afxdp.AsavieSet)(nil)}
+var _ = []ioSet{(*afxdp.Set)(nil), (*afxdp.AsavieSet)(nil), (*afxdp.Trunk)(nil)}
 
 // worker is a data plane worker with its thread and queue.
 type worker struct {
@@ -102,28 +103,37 @@ func (d *director) makeWorkers(n int) {
 func (d *director) openQueue(w *worker, ports []port) (err error) {
 	node := &d.opt.Config.Node
 	o := afxdp.Options{Queue: w.id, Frames: node.Frames, Mode: ioMode(node.XDPMode), HugePages: true, Log: d.log}
+	o.Interfaces = allBelow(ports)
 	for _, p := range ports {
-		o.Interfaces = append(o.Interfaces, afxdp.Interface{Name: p.name, Index: p.index})
 		if p.link.MTU > smallMTU {
 			o.FrameSize = 4096
 		}
 	}
-	var set ioSet
-	if node.IO == config.IOAsavie {
-		set, err = asSet(afxdp.OpenAsavie(o))
-	} else {
-		set, err = asSet(afxdp.Open(o))
+	if d.copies && o.Mode == afxdp.ModeAuto {
+		o.Mode = afxdp.ModeCopy
 	}
+	set, err := openSet(o, ports, node.IO)
 	if err != nil {
 		return err
 	}
 	w.swap(set)
-	for i, p := range ports {
-		if err := d.steering.Register(p.index, w.id, set.FD(i)); err != nil {
+	d.noteFallback(set.Info())
+	for i, below := range o.Interfaces {
+		if err := d.steering.Register(below.Index, w.id, set.FD(i)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// noteFallback tells that zero-copy failed its test, once: other workers do not wait for it to fail them, too.
+func (d *director) noteFallback(ports []afxdp.PortInfo) {
+	for _, p := range ports {
+		if p.Fallback != "" && !d.copies {
+			d.copies = true
+			d.journal.Add(events.Event{Kind: events.ZeroCopyFailed, Instance: p.Name, Reason: p.Fallback})
+		}
+	}
 }
 
 // smallMTU fits a chunk of 2048 bytes with the kernel's headroom and an Ethernet header with a tag.

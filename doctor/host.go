@@ -194,11 +194,18 @@ func copies(p *Patient) (found []Finding) {
 			continue
 		}
 		if d := tuning.DriverOf(nic.Driver); d != nil && d.HasZeroCopy(p.Machine.Kernel) {
-			found = append(found, find(codeCopies, port.Name, "driver %s has zero-copy since Linux %s, this is %s", d.Name,
-				d.ZeroCopy, p.Machine.Kernel))
+			found = append(found, find(codeCopies, port.Name, "driver %s has zero-copy since Linux %s, this is %s%s", d.Name,
+				d.ZeroCopy, p.Machine.Kernel, because(port.ZeroCopyFailure)))
 		}
 	}
 	return found
+}
+
+func because(failure string) string {
+	if failure == "" {
+		return ""
+	}
+	return "; at start " + failure
 }
 
 // jumpLimit is what the clock may be slewed by, and uptimes rounded.

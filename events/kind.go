@@ -39,6 +39,7 @@ const (
 	InterfaceGone       Kind = "interface_gone"
 	InterfaceReturned   Kind = "interface_returned"
 	WorkersRestarted    Kind = "workers_restarted"
+	ZeroCopyFailed      Kind = "zero_copy_failed"
 	VRRPTransition      Kind = "vrrp_transition"
 	OwnerConflict       Kind = "owner_conflict"
 	OwnerMissing        Kind = "owner_missing"
@@ -86,6 +87,8 @@ var Infos = []Info{
 	{CertificateExpiring, slog.LevelWarn, "a real server's certificate expires soon"},
 	{InterfaceGone, slog.LevelError, "an interface is out of service until it returns"},
 	{InterfaceReturned, slog.LevelInfo, "an interface is in service again"},
+	{ZeroCopyFailed, slog.LevelWarn, "a driver granted zero-copy and moved nothing: frames are copied; reason: what " +
+		"was missing"},
 	{WorkersRestarted, slog.LevelWarn, "packet I/O was opened anew; reason: why. Sessions stay"},
 	{VRRPTransition, slog.LevelWarn, "a VRRP instance changed its state; count: its priority"},
 	{VRRPAlarm, slog.LevelError, "something is wrong about the takeover; reason: what"},

@@ -165,6 +165,7 @@ func (w *writer) workers(list []control.WorkerStatus) {
 
 func (w *writer) port(p *control.PortStatus) {
 	w.put(w.ifInfo, 1, p.Name, p.MAC, p.XDPMode, p.CopyMode)
+	w.flag(w.ifCopies, p.ZeroCopyFailure != "", p.Name)
 	w.flag(w.ifUp, p.LinkUp, p.Name)
 	w.put(w.ifMTU, float64(p.MTU), p.Name)
 	w.count(w.ifReceived, p.RXFrames, p.Name)

@@ -28,8 +28,8 @@ type families struct {
 
 	workerFrames, workerBatches, workerIdle, workerGeneration, workerInfo *Family
 
-	ifInfo, ifUp, ifMTU, ifReceived, ifSent, ifSendDrops, ifKernelDrops *Family
-	ifSteered, ifPassed, ifFillEmpty, ifSendEmpty                       *Family
+	ifInfo, ifCopies, ifUp, ifMTU, ifReceived, ifSent, ifSendDrops, ifKernelDrops *Family
+	ifSteered, ifPassed, ifFillEmpty, ifSendEmpty                                 *Family
 
 	links, routes, neighbours, nextHops, unresolved *Family
 
@@ -145,6 +145,8 @@ func (f *families) stack() {
 func (f *families) machine() {
 	const name = "interface"
 	f.ifInfo = f.gauge("interface_info", "1; how frames get in and out.", name, "mac", "xdp_mode", "copy_mode")
+	f.ifCopies = f.gauge("interface_zero_copy_failed",
+		"1 if the driver granted zero-copy and moved nothing, so that frames are copied.", name)
 	f.ifUp = f.gauge("interface_up", "1 if the link is up.", name)
 	f.ifMTU = f.gauge("interface_mtu_bytes", "The interface's MTU.", name)
 	f.ifReceived = f.counter("interface_received_frames_total", "Frames that workers received.", name)

@@ -55,6 +55,13 @@ func u32(b []byte) int {
 	return int(order.Uint32(b))
 }
 
+func u8(b []byte) uint8 {
+	if len(b) < 1 {
+		return 0
+	}
+	return b[0]
+}
+
 func u16(b []byte) uint16 {
 	if len(b) < 2 {
 		return 0

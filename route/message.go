@@ -35,7 +35,7 @@ func parseLink(b []byte) (Link, bool) {
 		case unix.IFLA_LINK_NETNSID:
 			elsewhere = true
 		case unix.IFLA_LINKINFO:
-			l.Kind, l.VLAN = parseLinkInfo(v)
+			l.parseInfo(v)
 		}
 	}
 	if stacked(l.Kind) && !elsewhere {
@@ -49,17 +49,33 @@ func stacked(kind string) bool {
 	return kind == "vlan" || kind == "macvlan" || kind == "macvtap" || kind == "ipvlan" || kind == "ipvtap"
 }
 
-func parseLinkInfo(b []byte) (kind string, vlan uint16) {
-	kind = text(attr(b, unix.IFLA_INFO_KIND))
-	if kind != "vlan" {
-		return kind, 0
-	}
+// parseInfo reads IFLA_LINKINFO.
+func (l *Link) parseInfo(b []byte) {
+	l.Kind = text(attr(b, unix.IFLA_INFO_KIND))
 	data := attr(b, unix.IFLA_INFO_DATA)
+	switch l.Kind {
+	case "vlan":
+		l.VLAN = parseVLAN(data)
+	case "bond":
+		l.Bond = Bond{
+			Mode: u8(attr(data, unix.IFLA_BOND_MODE)), HashPolicy: u8(attr(data, unix.IFLA_BOND_XMIT_HASH_POLICY)),
+			Active: u32(attr(data, unix.IFLA_BOND_ACTIVE_SLAVE)),
+		}
+	}
+	if text(attr(b, unix.IFLA_INFO_SLAVE_KIND)) == "bond" {
+		const backup, linkUp = 1, 0 // BOND_STATE_BACKUP, BOND_LINK_UP
+		data := attr(b, unix.IFLA_INFO_SLAVE_DATA)
+		l.Standby = u8(attr(data, unix.IFLA_BOND_SLAVE_STATE)) == backup ||
+			u8(attr(data, unix.IFLA_BOND_SLAVE_MII_STATUS)) != linkUp
+	}
+}
+
+func parseVLAN(data []byte) uint16 {
 	// The protocol is in network byte order.
 	if p := attr(data, unix.IFLA_VLAN_PROTOCOL); len(p) == 2 && (p[0] != 0x81 || p[1] != 0x00) {
-		return kind, 0
+		return 0
 	}
-	return kind, u16(attr(data, unix.IFLA_VLAN_ID))
+	return u16(attr(data, unix.IFLA_VLAN_ID))
 }
 
 // parseAddr reads ifaddrmsg.

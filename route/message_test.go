@@ -104,6 +104,39 @@ func TestAVLANMessageIsUnderstood(t *testing.T) {
 	}
 }
 
+// linkMessage is ifinfomsg of a link that is up, with an IFLA_LINKINFO.
+func linkMessage(name string, index uint32, info []byte) []byte {
+	return join([]byte{0, 0, 1, 0}, nl.Uint32Attr(index), nl.Uint32Attr(unix.IFF_UP|unix.IFF_RUNNING), make([]byte, 4),
+		rta(unix.IFLA_IFNAME, []byte(name+"\x00")), rta(unix.IFLA_LINKINFO|unix.NLA_F_NESTED, info))
+}
+
+// memberMessage is a bond's port, as the kernel sends it.
+func memberMessage(state, mii byte) []byte {
+	data := join(rta(unix.IFLA_BOND_SLAVE_STATE, []byte{state}), rta(unix.IFLA_BOND_SLAVE_MII_STATUS, []byte{mii}))
+	return linkMessage("eno1", 2, join(rta(unix.IFLA_INFO_SLAVE_KIND, []byte("bond\x00")),
+		rta(unix.IFLA_INFO_SLAVE_DATA|unix.NLA_F_NESTED, data)))
+}
+
+func TestBondsAndTheirPortsAreUnderstood(t *testing.T) {
+	data := join(rta(unix.IFLA_BOND_MODE, []byte{4}), rta(unix.IFLA_BOND_ACTIVE_SLAVE, nl.Uint32Attr(2)),
+		rta(unix.IFLA_BOND_XMIT_HASH_POLICY, []byte{1}))
+	got, ok := parseLink(linkMessage("bond0", 5, join(rta(unix.IFLA_INFO_KIND, []byte("bond\x00")),
+		rta(unix.IFLA_INFO_DATA|unix.NLA_F_NESTED, data))))
+	want := Link{Index: 5, Name: "bond0", Up: true, Admin: true, Kind: "bond",
+		Bond: Bond{Mode: 4, HashPolicy: 1, Active: 2}}
+	if !ok || got != want {
+		t.Errorf("got %+v %v, want %+v", got, ok, want)
+	}
+	for _, c := range []struct {
+		state, mii byte
+		standby    bool
+	}{{0, 0, false}, {1, 0, true}, {0, 2, true}} {
+		if got, ok := parseLink(memberMessage(c.state, c.mii)); !ok || got.Standby != c.standby {
+			t.Errorf("state %d, link %d: got %+v %v, want standby %v", c.state, c.mii, got, ok, c.standby)
+		}
+	}
+}
+
 // FuzzDatagram throws bytes at everything that reads netlink.
 func FuzzDatagram(f *testing.F) {
 	seed := func(typ uint16, payload []byte) {
@@ -118,6 +151,7 @@ func FuzzDatagram(f *testing.F) {
 		rta(unix.NDA_LLADDR, []byte{2, 0, 0, 0, 0, 1})))
 	seed(unix.RTM_NEWADDR, join([]byte{unix.AF_INET, 24, 0, 0, 2, 0, 0, 0}, rta(unix.IFA_LOCAL, []byte{10, 0, 0, 2})))
 	seed(unix.RTM_NEWLINK, vlanMessage([]byte{0x81, 0x00}))
+	seed(unix.RTM_NEWLINK, memberMessage(1, 2))
 	seed(unix.RTM_NEWRULE, rtmsg(0, 100, 1))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		d := newDraft(&State{})

@@ -17,6 +17,17 @@ type Link struct {
 	VLAN   uint16  // 802.1Q id; 0: no VLAN, or an 802.1ad one
 	Master int     // ifindex of the bridge, bond or VRF it is a port of; 0: none
 	Kind   string  // the driver's rtnetlink kind: vlan, bridge, bond, veth; empty for hardware
+	Bond   Bond    // of a link of kind bond
+	// Standby says that the bond this is a port of does not send on it now: it is the backup, its link is down, or
+	// its aggregator is not the one in use.
+	Standby bool
+}
+
+// Bond is how a bond spreads what it sends over its ports (linux/if_bonding.h).
+type Bond struct {
+	Mode       uint8 // 0 balance-rr, 1 active-backup, 2 balance-xor, 3 broadcast, 4 802.3ad, 5 balance-tlb, 6 balance-alb
+	HashPolicy uint8 // xmit_hash_policy: 0 layer2, 1 layer3+4, 2 layer2+3, 3 encap2+3, 4 encap3+4, 5 vlan+srcmac
+	Active     int   // ifindex of the active port, in the modes that have one; 0: none
 }
 
 // Kind is what a route does with a packet.

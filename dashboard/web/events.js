@@ -3,7 +3,7 @@
 import { ask, clock, day, full, h, made, panel, period, pill, short, table, words } from "./lib.js";
 
 const bad = new Set(["config_refused", "quorum_down", "interface_gone", "owner_conflict"]);
-const warn = new Set(["server_down", "sorry_in", "certificate_expiring", "workers_restarted", "vrrp_transition", "peer_left",
+const warn = new Set(["server_down", "sorry_in", "certificate_expiring", "workers_restarted", "zero_copy_failed", "vrrp_transition", "peer_left",
   "sync_lag", "template_rebuilt"]);
 const good = new Set(["server_up", "quorum_up", "sorry_out", "interface_returned", "server_enabled", "sync_ready", "started"]);
 

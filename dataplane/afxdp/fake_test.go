@@ -22,6 +22,7 @@ type fakeKernel struct {
 	gone     unix.Errno // pendingError
 	stuck    bool       // kickTX takes nothing
 	perKick  int        // frames one kickTX takes, 0 for all
+	unfilled bool       // kickRX takes nothing
 	frameLen uint32
 }
 
@@ -122,7 +123,13 @@ func (k *fakeKernel) kickTX() unix.Errno {
 	return k.errno
 }
 
-func (k *fakeKernel) kickRX() unix.Errno                 { return 0 }
+func (k *fakeKernel) kickRX() unix.Errno {
+	if !k.unfilled {
+		k.filled = append(k.filled, kernelTake(&k.fill, 8)...)
+	}
+	return 0
+}
+
 func (k *fakeKernel) pendingError() unix.Errno           { return k.gone }
 func (k *fakeKernel) stats() (unix.XDPStatistics, error) { return unix.XDPStatistics{}, nil }
 

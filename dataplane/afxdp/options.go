@@ -92,11 +92,10 @@ func (o *Options) normalize() error {
 	return nil
 }
 
-// shares returns how many chunks a port may have in its receive rings and in its
+// sharesOf returns how many chunks a port may have in its receive rings and in its
 // transmit rings. Half of the UMEM waits for frames; of the rest a reserve
-// stays out, so that a port that does not transmit cannot starve the others.
-func (o *Options) shares() (rx, tx int) {
-	n := len(o.Interfaces)
+// stays out, so that a port that does not transmit cannot starve the others. n is the number of ports.
+func (o *Options) sharesOf(n int) (rx, tx int) {
 	rx = min(o.RingSize, o.Frames/2/n)
 	reserve := min(reserveFrames, o.Frames/8)
 	return rx, min(o.RingSize, (o.Frames-n*rx-reserve)/n)

@@ -2,6 +2,7 @@ package afxdp
 
 import (
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -32,7 +33,8 @@ type port struct {
 	k       kernel
 	u       *umem
 	id      uint8
-	dead    bool       // the interface is gone
+	dead    bool       // the interface is gone, or its socket was closed by Remove
+	freeAt  time.Time  // after Remove: when no driver can have its chunks any more
 	err     unix.Errno // why it is dead
 	stalled bool       // published frames wait for another kick
 	sendSeq uint32
@@ -260,6 +262,11 @@ func (p *port) fail() {
 	}
 	p.dead, p.stalled = true, false
 	p.c.dead.Store(true)
+	p.reclaim()
+}
+
+// reclaim frees the chunks of a port that nobody touches any more.
+func (p *port) reclaim() {
 	for i, o := range p.u.owner {
 		if o == rxOwner(p.id) || o == txOwner(p.id) {
 			p.u.push(uint32(i))

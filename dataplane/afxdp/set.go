@@ -40,6 +40,8 @@ type PortInfo struct {
 	ZeroCopy   bool // as read back from the socket
 	NeedWakeup bool
 	Budget     int // frames per kick in copy mode
+	// Fallback says why frames are copied although zero-copy was granted; empty: they are not, or it was not.
+	Fallback string
 }
 
 // Open makes the sockets and fills their rings. The program should be attached
@@ -78,19 +80,38 @@ func (s *Set) open() error {
 	if err := s.openSockets(); err != nil {
 		return err
 	}
+	if err := s.begin(); err != nil {
+		return err
+	}
+	if s.allZeroCopy() {
+		if err := s.tryOut(s.selfTest(linkOf, patience())); err != nil {
+			return err
+		}
+	}
+	s.watch(s.fds())
+	return nil
+}
+
+// begin makes ports of the sockets and fills their rings.
+func (s *Set) begin() error {
 	for i, sock := range s.sockets {
 		s.addPort(&sock.rings, sock)
 		if err := s.describe(i, sock); err != nil {
 			return err
 		}
 	}
-	fds := make([]int, 0, len(s.ports)+1)
 	for i := range s.ports {
 		s.ports[i].refill(false)
-		fds = append(fds, s.sockets[i].fd)
 	}
-	s.watch(fds)
 	return nil
+}
+
+// tryOut heeds what a self-test came to: who insists on zero-copy gets the error, others copies.
+func (s *Set) tryOut(result error) error {
+	if result == nil || s.opts.Mode == ModeZeroCopy {
+		return result
+	}
+	return s.fallBack(result)
 }
 
 // openSockets opens and binds in the modes that Options allows.
@@ -132,39 +153,56 @@ func (s *Set) address(i int, mode Mode) *unix.SockaddrXDP {
 	switch {
 	case i > 0:
 		sa.Flags, sa.SharedUmemFD = unix.XDP_SHARED_UMEM, uint32(s.sockets[0].fd)
-	case mode == ModeZeroCopy:
-		sa.Flags = unix.XDP_ZEROCOPY | unix.XDP_USE_NEED_WAKEUP
 	default:
-		sa.Flags = unix.XDP_COPY | unix.XDP_USE_NEED_WAKEUP
+		sa.Flags = bindFlags(mode == ModeZeroCopy)
 	}
 	return sa
 }
 
+func bindFlags(zeroCopy bool) uint16 {
+	if zeroCopy {
+		return unix.XDP_ZEROCOPY | unix.XDP_USE_NEED_WAKEUP
+	}
+	return unix.XDP_COPY | unix.XDP_USE_NEED_WAKEUP
+}
+
 // addPort adds a port over r.
 func (s *Set) addPort(r *rings, k kernel) {
-	rx, tx := s.opts.shares()
-	s.ports = append(s.ports, port{
-		rings: r, k: k, u: s.umem, id: uint8(len(s.ports)), rxShare: rx, txShare: tx,
-	})
+	s.ports = append(s.ports, port0(r, k, s.umem, uint8(len(s.ports))))
+	p := &s.ports[len(s.ports)-1]
+	p.rxShare, p.txShare = s.opts.sharesOf(len(s.opts.Interfaces))
 }
+
+// port0 is a port before it has its share of the chunks.
+func port0(r *rings, k kernel, u *umem, id uint8) port { return port{rings: r, k: k, u: u, id: id} }
 
 // describe reads back what port i got, and logs it.
 func (s *Set) describe(i int, sock *socket) error {
+	p, err := s.inform(s.opts.Interfaces[i], sock)
+	if err == nil {
+		s.info = append(s.info, p)
+	}
+	return err
+}
+
+func (s *Set) inform(ifc Interface, sock *socket) (p PortInfo, err error) {
 	zc, err := sock.zeroCopy()
 	if err != nil {
-		return err
+		return p, err
 	}
-	ifc := s.opts.Interfaces[i]
-	p := PortInfo{Name: ifc.Name, Index: ifc.Index, Queue: s.opts.Queue, ZeroCopy: zc, NeedWakeup: true}
+	p = PortInfo{Name: ifc.Name, Index: ifc.Index, Queue: s.opts.Queue, ZeroCopy: zc, NeedWakeup: true}
 	p.Budget = sock.setBudget(s.opts.TXBudget)
-	s.info = append(s.info, p)
 	s.opts.Log.Info("AF_XDP socket open", "interface", p.Name, "queue", p.Queue, "zerocopy", p.ZeroCopy,
 		"need_wakeup", p.NeedWakeup, "tx_budget", p.Budget, "frames", s.opts.Frames, "ring", s.opts.RingSize)
-	return nil
+	return p, nil
 }
 
 // Info describes the ports, in the order of Frame.Port.
-func (s *Set) Info() []PortInfo { return append([]PortInfo(nil), s.info...) }
+func (s *Set) Info() []PortInfo {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]PortInfo(nil), s.info...)
+}
 
 // FD returns the socket of a port, for Steering.Register; -1 for an unknown
 // port or after Close.

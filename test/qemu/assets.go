@@ -115,7 +115,8 @@ func (a *Assets) modules(names []string) (files []string, err error) {
 		}
 		for line := range strings.Lines(string(out)) {
 			file, ok := strings.CutPrefix(strings.TrimSpace(line), "insmod ")
-			if file = strings.TrimSpace(file); ok && !seen[file] {
+			file, _, _ = strings.Cut(file, " ") // this machine's settings of the module may follow
+			if ok && !seen[file] {
 				seen[file] = true
 				files = append(files, file)
 			}

@@ -15,7 +15,7 @@ import (
 // guestModules are what guests load: NICs, IPVS, and the checksum that it names nowhere.
 var guestModules = []string{
 	"virtio_pci", "virtio_net", "e1000e", "vmxnet3", "crc32c_generic", "libcrc32c", "ip_vs", "ip_vs_rr", "ip_vs_wlc",
-	"ip_vs_sh", "ipip", "ip6_tunnel",
+	"ip_vs_sh", "ipip", "ip6_tunnel", "bonding",
 }
 
 // guestTools are copied from this machine to the guest's /sbin, with their libraries. Call ip by its path: busybox's

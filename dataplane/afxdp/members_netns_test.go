@@ -1,0 +1,117 @@
+package afxdp
+
+import (
+	"testing"
+	"time"
+
+	"ulvs/packet"
+)
+
+// trunkOn opens a bond of wires on their queue 0 and registers its members.
+func trunkOn(t *testing.T, st *Steering, wires ...*wire) *Trunk {
+	t.Helper()
+	q, err := OpenTrunk(Options{Debug: true}, bondOf(wires...))
+	need(t, "afxdp", err)
+	t.Cleanup(func() { q.Close() })
+	for _, w := range wires {
+		if err := st.Register(w.near.Index, 0, q.MemberFD(w.near.Index)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return q
+}
+
+// bondOf is one port of wires, all of which send.
+func bondOf(wires ...*wire) []TrunkPort {
+	p := TrunkPort{Name: "bond0", Policy: HashLayer34}
+	for _, w := range wires {
+		p.Members = append(p.Members, Member{w.near, true})
+	}
+	return []TrunkPort{p}
+}
+
+// passes sends frames in by a wire and wants all of them out by another one.
+func passes(t *testing.T, q *Trunk, in, out *wire) {
+	t.Helper()
+	const n = 20
+	for i := range n {
+		in.inject(t, in.udpFrame(testVIP, 1000, 80, frameText(i)))
+		if got, sent := forward(t, q, 0, 1, 30*time.Second); got != 1 || sent != 1 {
+			t.Fatalf("frame %d in by %s: received %d, sent %d", i, in.near.Name, got, sent)
+		}
+		if out.capture(t, frameText(i), 30*time.Second) == nil {
+			t.Fatalf("frame %d in by %s did not leave by %s", i, in.near.Name, out.near.Name)
+		}
+	}
+	if err := q.Account().Check(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestMembersOfABondComeAndGoBesideOthersThatStay(t *testing.T) {
+	enterNamespace(t)
+	a, b, c := newWire(t, "a", 1), newWire(t, "b", 1), newWire(t, "c", 1)
+	st := attachAll(t, a, b, c)
+	q := trunkOn(t, st, a, b)
+	stays := q.MemberFD(b.near.Index)
+	leaveBy := func(members, out *wire) { // only one sends, so that its choice is known
+		t.Helper()
+		ports := bondOf(a, b, c)
+		for i := range ports[0].Members {
+			ports[0].Members[i].Sends = ports[0].Members[i].Index == out.near.Index
+		}
+		q.Follow(ports)
+		passes(t, q, members, out)
+	}
+	leaveBy(a, b)
+	leaveBy(b, a)
+
+	if err := q.Remove(a.near.Index); err != nil { // the socket whose memory the others share
+		t.Fatal(err)
+	}
+	leaveBy(b, b)
+	if err := q.Remove(a.near.Index); err != nil {
+		t.Errorf("removed twice: %v", err)
+	}
+
+	if err := q.Add(0, c.near); err != nil {
+		t.Fatal(err)
+	}
+	if err := st.Register(c.near.Index, 0, q.MemberFD(c.near.Index)); err != nil {
+		t.Fatal(err)
+	}
+	leaveBy(b, c)
+	leaveBy(c, b)
+	if got := q.MemberFD(b.near.Index); got != stays {
+		t.Errorf("the member that stayed has socket %d, had %d", got, stays)
+	}
+	if acc := q.Account(); len(acc.Ports) != 2 {
+		t.Errorf("%d sockets, want the removed one's place taken", len(acc.Ports))
+	}
+}
+
+func TestABondThatLostAllItsMembersGetsNewOnes(t *testing.T) {
+	enterNamespace(t)
+	a, b := newWire(t, "a", 1), newWire(t, "b", 1)
+	st := attachAll(t, a, b)
+	q := trunkOn(t, st, a)
+	if err := q.Remove(a.near.Index); err != nil {
+		t.Fatal(err)
+	}
+	frames := make([]packet.Frame, 4)
+	n := q.Alloc(frames)
+	for i := range frames[:n] {
+		frames[i].Resize(60)
+	}
+	if sent := q.Send(frames[:n]); n != 4 || sent != 0 {
+		t.Errorf("without members %d of %d frames were sent", sent, n)
+	}
+	if err := q.Add(0, b.near); err != nil {
+		t.Fatal(err)
+	}
+	if err := st.Register(b.near.Index, 0, q.MemberFD(b.near.Index)); err != nil {
+		t.Fatal(err)
+	}
+	q.Follow(bondOf(b))
+	passes(t, q, b, b)
+}
