@@ -11,12 +11,13 @@ import (
 	"ulvs/control"
 )
 
-// CaptureData returns a Network.Data that asks a running director for the ARP frames that it takes from the kernel.
+// CaptureData returns a Network.Data that asks a running director for the frames of ARP and ICMPv6 that it takes from
+// the kernel.
 func CaptureData(c *control.Client) func(ctx context.Context, seconds int, fn func(frame []byte)) error {
 	return func(ctx context.Context, seconds int, fn func(frame []byte)) error {
 		in, out := io.Pipe()
 		go func() {
-			_, err := c.Capture(ctx, control.CaptureQuery{Filter: "arp", Seconds: seconds}, out)
+			_, err := c.Capture(ctx, control.CaptureQuery{Filter: "arp or icmp6", Seconds: seconds}, out)
 			out.CloseWithError(errors.Join(err, io.EOF))
 		}()
 		defer in.Close()

@@ -77,14 +77,20 @@ func arpAnswer(frame []byte, target netip.Addr) net.HardwareAddr {
 
 // questions are an echo request and, for a TCP service, a SYN, behind an outer header or none.
 func (f *flow) questions(us, them net.HardwareAddr, outer ...gopacket.SerializableLayer) (frames [][]byte, err error) {
-	echo := &layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(layers.ICMPv4TypeEchoRequest, 0), Id: f.ours, Seq: 1}
-	head := append([]gopacket.SerializableLayer{ethernet(us, them, layers.EthernetTypeIPv4)}, outer...)
-	ping := []gopacket.SerializableLayer{ipv4(f.from, f.to, layers.IPProtocolICMPv4), echo, gopacket.Payload("doctor")}
+	ping, err := echoRequest(f)
+	if err != nil {
+		return nil, err
+	}
+	first := ping[0]
+	if len(outer) > 0 {
+		first = outer[0]
+	}
+	head := append([]gopacket.SerializableLayer{ethernet(us, them, etherType(first))}, outer...)
 	frame, err := build(slices.Concat(head, ping)...)
 	if err != nil || f.port == 0 {
 		return [][]byte{frame}, err
 	}
-	ip := ipv4(f.from, f.to, layers.IPProtocolTCP)
+	ip := header(f.from, f.to, layers.IPProtocolTCP)
 	syn := &layers.TCP{SrcPort: layers.TCPPort(f.ours), DstPort: layers.TCPPort(f.port), Seq: f.seq, SYN: true,
 		Window: 1024}
 	if err := syn.SetNetworkLayerForChecksum(ip); err != nil {
@@ -103,51 +109,42 @@ type reply struct {
 // answers reads a frame as an answer; ok is false if it is none.
 func (f *flow) answers(frame []byte) (r reply, ok bool) {
 	p := gopacket.NewPacket(frame, layers.LayerTypeEthernet, gopacket.NoCopy)
-	ip, isIP := p.Layer(layers.LayerTypeIPv4).(*layers.IPv4)
-	if !isIP {
+	from, to, isIP := ends(p)
+	if !isIP || from != f.to || to != f.from {
 		return r, false
 	}
-	from, _ := netip.AddrFromSlice(ip.SrcIP)
-	to, _ := netip.AddrFromSlice(ip.DstIP)
-	if icmp, is := p.Layer(layers.LayerTypeICMPv4).(*layers.ICMPv4); is {
-		echo := icmp.TypeCode.Type() == layers.ICMPv4TypeEchoReply && icmp.Id == f.ours
-		return reply{echo: echo}, echo && from == f.to && to == f.from
+	if isEchoReply(p, f.ours) {
+		return reply{echo: true}, true
 	}
 	tcp, is := p.Layer(layers.LayerTypeTCP).(*layers.TCP)
-	if !is || from != f.to || to != f.from || uint16(tcp.DstPort) != f.ours || uint16(tcp.SrcPort) != f.port {
+	if !is || uint16(tcp.DstPort) != f.ours || uint16(tcp.SrcPort) != f.port {
 		return r, false
 	}
-	return reply{open: tcp.SYN && tcp.ACK, refused: tcp.RST, partial: isPartial(ip, tcp)}, tcp.RST || tcp.ACK
+	// Hardware would complete a checksum that is the pseudo header's alone.
+	partial := tcp.Checksum == pseudoSum(from, to, protoTCP, len(tcp.Contents)+len(tcp.Payload))
+	return reply{open: tcp.SYN && tcp.ACK, refused: tcp.RST, partial: partial}, tcp.RST || tcp.ACK
 }
 
-// isPartial reports whether the checksum is that of the pseudo header alone, which hardware would complete.
-func isPartial(ip *layers.IPv4, tcp *layers.TCP) bool {
-	length := len(tcp.Contents) + len(tcp.Payload)
-	sum := uint32(layers.IPProtocolTCP) + uint32(length)
-	for _, addr := range [][]byte{ip.SrcIP.To4(), ip.DstIP.To4()} {
-		sum += uint32(binary.BigEndian.Uint16(addr)) + uint32(binary.BigEndian.Uint16(addr[2:]))
+// outer is the header of a tunnel from us to a real server for a VIP of a family, and how long it is.
+func outer(us netip.Addr, d *lvs.Destination, v4 bool) ([]gopacket.SerializableLayer, int) {
+	inside, kind, length := layers.IPProtocolIPv6, layers.EthernetTypeIPv6, 40
+	if v4 {
+		inside, kind = layers.IPProtocolIPv4, layers.EthernetTypeIPv4
 	}
-	for sum > 0xffff {
-		sum = sum>>16 + sum&0xffff
+	if d.Addr.Is4() {
+		length = 20
 	}
-	return uint32(tcp.Checksum) == sum
-}
-
-// outer is the header of a tunnel from us to a real server, and how long it is.
-func outer(us netip.Addr, d *lvs.Destination) ([]gopacket.SerializableLayer, int) {
-	ip := ipv4(us, d.Addr, layers.IPProtocolIPv4)
 	switch d.Tunnel.Type {
 	case lvs.TunnelGUE:
-		ip.Protocol = layers.IPProtocolUDP
-		source := layers.UDPPort(firstPort + rand.IntN(lastPort-firstPort))
-		udp := &layers.UDP{SrcPort: source, DstPort: layers.UDPPort(d.Tunnel.Port)}
+		ip := header(us, d.Addr, layers.IPProtocolUDP)
+		udp := &layers.UDP{SrcPort: tunnelPort(), DstPort: layers.UDPPort(d.Tunnel.Port)}
 		_ = udp.SetNetworkLayerForChecksum(ip) // both are set
-		return []gopacket.SerializableLayer{ip, udp, gopacket.Payload{0, 4, 0, 0}}, 20 + 8 + 4
+		return []gopacket.SerializableLayer{ip, udp, gopacket.Payload{0, byte(inside), 0, 0}}, length + 8 + 4
 	case lvs.TunnelGRE:
-		ip.Protocol = layers.IPProtocolGRE
-		return []gopacket.SerializableLayer{ip, &layers.GRE{Protocol: layers.EthernetTypeIPv4}}, 20 + 4
+		ip := header(us, d.Addr, layers.IPProtocolGRE)
+		return []gopacket.SerializableLayer{ip, &layers.GRE{Protocol: kind}}, length + 4
 	}
-	return []gopacket.SerializableLayer{ip}, 20
+	return []gopacket.SerializableLayer{header(us, d.Addr, inside)}, length
 }
 
 const dayMillis = 24 * 60 * 60 * 1000

@@ -20,10 +20,26 @@ func FuzzFrames(f *testing.F) {
 	for _, frame := range frames {
 		f.Add(frame)
 	}
+	vip6 := netip.MustParseAddr("2001:db8::10")
+	flow6 := newFlow(vip6, netip.MustParseAddr("2001:db8::16"), 80)
+	frames, err = flow6.questions(us, us)
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, frame := range frames {
+		f.Add(frame)
+	}
+	ask, err := neighbourRequest(&way{tap: &tap{ifi: &net.Interface{HardwareAddr: us}}, source: vip6}, vip6)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(ask)
 	v := &config.VRRP{Instance: ha.Instance{VRID: 51, VIPs: []netip.Addr{vip}}}
 	f.Fuzz(func(_ *testing.T, frame []byte) {
 		flow.answers(frame)
-		arpAnswer(frame, vip)
+		neighbourAnswer(frame, vip)
+		neighbourAnswer(frame, vip6)
+		flow6.answers(frame)
 		stampAnswer(frame, vip, 7)
 		judgeAdvert(frame, us, v)
 	})

@@ -33,10 +33,10 @@ const dataSeconds = 2
 
 func masterElsewhere(i control.VRRPInstance) bool { return i.State != "MASTER" }
 
-// vips returns the IPv4 VIPs of the services, each once.
+// vips returns the VIPs of the services, each once.
 func (p *Patient) vips() (list []netip.Addr) {
 	for _, s := range p.Config.Services() {
-		if s.Key.Mark == 0 && s.Key.Addr.Is4() && !slices.Contains(list, s.Key.Addr) {
+		if s.Key.Mark == 0 && !slices.Contains(list, s.Key.Addr) {
 			list = append(list, s.Key.Addr)
 		}
 	}
@@ -67,7 +67,7 @@ func duplicates(ctx context.Context, p *Patient) (found []Finding, err error) {
 	servers := p.serverMACs(ctx)
 	others := map[netip.Addr][]answer{}
 	for _, a := range answers {
-		if server, is := servers[a.mac]; is {
+		if server, is := servers[neighbour{a.mac, a.vip.Is4()}]; is {
 			found = append(found, find(codeARP, server.String(), "it says on %s that %s is at %s", a.port, a.vip, a.mac))
 			continue
 		}
@@ -108,7 +108,7 @@ func (p *Patient) whoHas(ctx context.Context, vips []netip.Addr) (list []answer,
 	ours := map[string]bool{}
 	take := func(port string, frame []byte) {
 		for _, vip := range vips {
-			if mac := arpAnswer(frame, vip); mac != nil {
+			if mac := neighbourAnswer(frame, vip); mac != nil {
 				mu.Lock()
 				seen[answer{vip, port, mac.String()}] = true
 				mu.Unlock()
@@ -135,7 +135,7 @@ func (p *Patient) whoHas(ctx context.Context, vips []netip.Addr) (list []answer,
 		ours[w.ifi.HardwareAddr.String()] = true
 		var requests [][]byte
 		for _, vip := range vips {
-			request, buildErr := arpRequest(w, vip)
+			request, buildErr := neighbourRequest(w, vip)
 			fail(buildErr)
 			requests = append(requests, request)
 		}
@@ -163,12 +163,18 @@ func mergePorts(list []answer) []answer {
 	return slices.CompactFunc(list, func(a, b answer) bool { return a.vip == b.vip && a.mac == b.mac })
 }
 
+// neighbour is a MAC address that an address of a family was resolved to.
+type neighbour struct {
+	mac string
+	v4  bool
+}
+
 // serverMACs returns the real servers by their MAC addresses, as far as they answer.
-func (p *Patient) serverMACs(ctx context.Context) map[string]netip.Addr {
+func (p *Patient) serverMACs(ctx context.Context) map[neighbour]netip.Addr {
 	order, _ := p.servers()
 	var mu sync.Mutex
 	var wait sync.WaitGroup
-	of := map[string]netip.Addr{}
+	of := map[neighbour]netip.Addr{}
 	for _, addr := range order[:min(len(order), maxServers)] {
 		w, err := p.Network.way(addr)
 		if err != nil || w.gateway.IsValid() {
@@ -177,7 +183,7 @@ func (p *Patient) serverMACs(ctx context.Context) map[string]netip.Addr {
 		wait.Go(func() {
 			if mac, _ := w.resolve(ctx, addr); mac != nil {
 				mu.Lock()
-				of[mac.String()] = addr
+				of[neighbour{mac.String(), addr.Is4()}] = addr
 				mu.Unlock()
 			}
 		})

@@ -19,7 +19,13 @@ import (
 const maxServers = 256
 
 // elsewhere is RFC 7600's dummy address, which no host has: NAT real servers must answer it by the director.
-var elsewhere = netip.AddrFrom4([4]byte{192, 0, 0, 8})
+// Of IPv6 it is one of the discard prefix (RFC 6666).
+func elsewhere(v4 bool) netip.Addr {
+	if v4 {
+		return netip.AddrFrom4([4]byte{192, 0, 0, 8})
+	}
+	return netip.AddrFrom16([16]byte{0: 1, 15: 8})
+}
 
 // service is a service of a real server, as it is asked for.
 type service struct {
@@ -30,18 +36,18 @@ type service struct {
 
 const protoTCP = uint8(layers.IPProtocolTCP)
 
-// servers returns the IPv4 real servers of the configuration with their services, those that clients may reach.
+// servers returns the real servers of the configuration with their services, those that clients may reach.
 func (p *Patient) servers() (order []netip.Addr, of map[netip.Addr][]service) {
 	of = map[netip.Addr][]service{}
 	if p.Config == nil {
 		return nil, of
 	}
 	for _, s := range p.Config.Services() {
-		if s.Key.Mark != 0 || !s.Key.Addr.Is4() {
+		if s.Key.Mark != 0 {
 			continue
 		}
 		for _, d := range s.Destinations {
-			if !d.Addr.Is4() || d.Addr.IsLoopback() {
+			if d.Addr.IsLoopback() {
 				continue
 			}
 			if of[d.Addr] == nil {
@@ -102,7 +108,8 @@ func (p *Patient) server(ctx context.Context, addr netip.Addr, list []service) (
 		return found, err
 	}
 	if mac == nil {
-		return append(found, find(codeSilent, addr.String(), "%s does not answer ARP on %s", w.hop(addr), w.ifi.Name)), nil
+		return append(found, find(codeSilent, addr.String(), "%s does not answer %s on %s", w.hop(addr), neighbourWord(addr),
+			w.ifi.Name)), nil
 	}
 	got, err := p.services(ctx, &visit{w, mac, addr}, list)
 	return append(found, got...), err
@@ -110,15 +117,23 @@ func (p *Patient) server(ctx context.Context, addr netip.Addr, list []service) (
 
 // resolve asks for a neighbour's MAC address; nil if nobody answers.
 func (w *way) resolve(ctx context.Context, addr netip.Addr) (mac net.HardwareAddr, err error) {
-	request, err := arpRequest(w, addr)
+	request, err := neighbourRequest(w, addr)
 	if err != nil {
 		return nil, err
 	}
-	frame, err := w.ask(ctx, func(frame []byte) bool { return arpAnswer(frame, addr) != nil }, request)
+	frame, err := w.ask(ctx, func(frame []byte) bool { return neighbourAnswer(frame, addr) != nil }, request)
 	if frame == nil {
 		return nil, err
 	}
-	return arpAnswer(frame, addr), nil
+	return neighbourAnswer(frame, addr), nil
+}
+
+// neighbourWord is what an address is resolved by.
+func neighbourWord(a netip.Addr) string {
+	if a.Is4() {
+		return "ARP"
+	}
+	return "neighbour solicitations"
 }
 
 // visit is a real server that can be asked.
@@ -147,6 +162,9 @@ func (p *Patient) services(ctx context.Context, v *visit, list []service) (found
 		if f := down(v.addr, s, own); f != nil {
 			found = append(found, *f)
 			continue
+		}
+		if s.vip.Addr().Is4() != v.addr.Is4() && s.dest.Method != lvs.MethodTUN {
+			continue // no such service
 		}
 		key := fmt.Sprint(s.dest.Method, s.vip.Addr(), s.dest.Tunnel)
 		if !own.echo && !own.open || asked[key] || p.passive(s.dest.Method) {
@@ -186,7 +204,7 @@ func down(addr netip.Addr, s service, r reply) *Finding {
 		f := find(codeDown, at.String(), "the host answers echoes, its port does not")
 		return &f
 	}
-	f := find(codeDown, at.String(), "it answers ARP, and nothing else")
+	f := find(codeDown, at.String(), "it answers %s, and nothing else", neighbourWord(addr))
 	return &f
 }
 
@@ -219,11 +237,12 @@ func (v *visit) path(ctx context.Context, s service) (*Finding, error) {
 	switch s.dest.Method {
 	case lvs.MethodNAT:
 		code = codeGateway
-		r, err = v.question(ctx, newFlow(elsewhere, v.addr, 0)) // an echo: a running director takes the service's answers
+		// An echo: a running director takes the service's answers.
+		r, err = v.question(ctx, newFlow(elsewhere(v.addr.Is4()), v.addr, 0))
 	case lvs.MethodTUN:
 		code = codeDecap
-		head, _ := outer(v.source, &s.dest)
-		r, err = v.question(ctx, newFlow(v.source, s.vip.Addr(), port), head...)
+		head, _ := outer(v.source, &s.dest, s.vip.Addr().Is4())
+		r, err = v.question(ctx, newFlow(v.sourceFor(s.vip.Addr()), s.vip.Addr(), port), head...)
 	default:
 		r, err = v.question(ctx, newFlow(v.source, s.vip.Addr(), port))
 	}
@@ -250,7 +269,7 @@ func tunnelMTU(_ context.Context, p *Patient) (found []Finding, err error) {
 				break // the real server's own finding
 			}
 			largest := p.clientMTU(s.vip.Addr())
-			if _, over := outer(w.source, &s.dest); w.ifi.MTU-over < largest {
+			if _, over := outer(w.source, &s.dest, s.vip.Addr().Is4()); w.ifi.MTU-over < largest {
 				found = append(found, find(codeMTU, addr.String(), "%s has an MTU of %d, so %d byte fit into the tunnel; clients' "+
 					"packets have up to %d", w.ifi.Name, w.ifi.MTU, w.ifi.MTU-over, largest))
 			}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -60,13 +61,16 @@ func (w *ward) services(director string) string {
 	fmt.Fprintf(&b, "[node]\nname = %q\ninterfaces = [\"c0\", \"s0\"]\ncontrol_socket = %q\n", director,
 		w.ControlSocket(director))
 	a := w.Addresses()
+	at80 := func(a netip.Addr) string { return netip.AddrPortFrom(a, 80).String() }
 	for _, m := range []lvs.Method{lvs.MethodDR, lvs.MethodNAT, lvs.MethodTUN} {
-		fmt.Fprintf(&b, "[[service]]\nvip = \"%s:80\"\nscheduler = \"rr\"\nmethod = %q\n", a.VIP(m).IPv4, m)
-		for _, r := range a.Reals {
-			fmt.Fprintf(&b, "  [[service.real_server]]\n  address = \"%s:80\"\n", r.Addr.IPv4)
-		}
-		if m == lvs.MethodDR {
-			fmt.Fprintf(&b, "  [[service.real_server]]\n  address = \"%s:80\"\n", far)
+		for _, v6 := range []bool{false, true} {
+			fmt.Fprintf(&b, "[[service]]\nvip = %q\nscheduler = \"rr\"\nmethod = %q\n", at80(a.VIP(m).Family(v6)), m)
+			for _, r := range a.Reals {
+				fmt.Fprintf(&b, "  [[service.real_server]]\n  address = %q\n", at80(r.Addr.Family(v6)))
+			}
+			if m == lvs.MethodDR && !v6 {
+				fmt.Fprintf(&b, "  [[service.real_server]]\n  address = \"%s:80\"\n", far)
+			}
 		}
 	}
 	return b.String()
@@ -156,10 +160,14 @@ func newPair(t *testing.T) *pair {
 	w.in("r4", "ip addr add %s/32 dev e0", far)
 	a, p := w.Addresses(), &pair{ward: w}
 	for i := range p.files {
-		p.files[i] = w.write(fmt.Sprintf("d%d", i+1), fmt.Sprintf("[[vrrp]]\nname = \"VI_1\"\ninterface = \"c0\"\n"+
-			"virtual_router_id = 51\nversion = 3\nadvert_int = \"100ms\"\npriority = %d\nvips = [%q, %q, %q]\n"+
-			"[sync]\ninterface = \"s0\"\naddress = %q\ninsecure = true\npeers = [%q]\n", 100-i, a.DR.IPv4, a.NAT.IPv4,
-			a.TUN.IPv4, a.Directors[i].Server.IPv4, a.Directors[1-i].Server.IPv4))
+		vrrp := ""
+		for name, v6 := range map[string]bool{"VI_1": false, "VI_6": true} {
+			vrrp += fmt.Sprintf("[[vrrp]]\nname = %q\ninterface = \"c0\"\nvirtual_router_id = 51\nversion = 3\n"+
+				"advert_int = \"100ms\"\npriority = %d\nvips = [%q, %q, %q]\n", name, 100-i, a.DR.Family(v6),
+				a.NAT.Family(v6), a.TUN.Family(v6))
+		}
+		p.files[i] = w.write(fmt.Sprintf("d%d", i+1), vrrp+fmt.Sprintf("[sync]\ninterface = \"s0\"\naddress = %q\n"+
+			"insecure = true\npeers = [%q]\n", a.Directors[i].Server.IPv4, a.Directors[1-i].Server.IPv4))
 	}
 	return p
 }
@@ -178,7 +186,8 @@ func (p *pair) told(what string, is func(doctor.Facts) bool) {
 func (p *pair) settle() {
 	p.t.Helper()
 	p.told("the pair to settle", func(f doctor.Facts) bool {
-		return f.VRRP.Instances[0].State == "MASTER" && f.Sync.Ready && len(f.Sync.Peers) == 1 &&
+		notMaster := func(i control.VRRPInstance) bool { return i.State != "MASTER" }
+		return !slices.ContainsFunc(f.VRRP.Instances, notMaster) && f.Sync.Ready && len(f.Sync.Peers) == 1 &&
 			f.Sync.Peers[0].State == "in sync" && f.Sync.Peers[0].Configuration == control.SameConfiguration
 	})
 }

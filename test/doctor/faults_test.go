@@ -32,17 +32,25 @@ var groups = [][]fault{
 
 func (p *pair) real(i int) string { return p.Addresses().Reals[i].Addr.IPv4.String() }
 
+// both is a finding about a real server by both its addresses.
+func (p *pair) both(code string, i int) []string {
+	a := p.Addresses().Reals[i].Addr
+	return []string{code + " " + a.IPv4.String(), code + " " + a.IPv6.String()}
+}
+
 var vipMissing = fault{"the VIP is missing on a DR real server", func(p *pair) []string {
-	vip := p.Addresses().DR.IPv4
-	p.sh("r1", fmt.Sprintf("ip addr del %s/32 dev lo", vip), fmt.Sprintf("ip addr add %s/32 dev lo", vip))
-	return []string{"UD203 " + p.real(0)}
+	vip := p.Addresses().DR
+	p.sh("r1", fmt.Sprintf("ip addr del %s/32 dev lo && ip addr del %s/128 dev lo", vip.IPv4, vip.IPv6),
+		fmt.Sprintf("ip addr add %s/32 dev lo && ip addr add %s/128 dev lo nodad", vip.IPv4, vip.IPv6))
+	return p.both("UD203", 0)
 }}
 
 var wrongGateway = fault{"a NAT real server has another gateway", func(p *pair) []string {
 	a := p.Addresses()
-	p.sh("r2", fmt.Sprint("ip route replace default via ", a.GatewayServer.IPv4),
-		fmt.Sprint("ip route replace default via ", a.Directors[0].Server.IPv4))
-	return []string{"UD205 " + p.real(1)}
+	via := "ip route replace default via %s && ip -6 route replace default via %s dev e0"
+	p.sh("r2", fmt.Sprintf(via, a.GatewayServer.IPv4, a.GatewayServer.IPv6),
+		fmt.Sprintf(via, a.Directors[0].Server.IPv4, a.Directors[0].Server.IPv6))
+	return p.both("UD205", 1)
 }}
 
 var noDecapsulation = fault{"a TUN real server does not unpack", func(p *pair) []string {
@@ -52,18 +60,21 @@ var noDecapsulation = fault{"a TUN real server does not unpack", func(p *pair) [
 			p.t.Fatal(err)
 		}
 	})
-	return []string{"UD206 " + p.real(2)}
+	return p.both("UD206", 2)
 }}
 
 var duplicateVIP = fault{"another host has the VIP", func(p *pair) []string {
-	vip := p.Addresses().NAT.IPv4
-	p.sh("c1", fmt.Sprintf("ip addr add %s/32 dev c0", vip), fmt.Sprintf("ip addr del %s/32 dev c0", vip))
-	return []string{"UD302 " + vip.String()}
+	vip := p.Addresses().NAT
+	p.sh("c1", fmt.Sprintf("ip addr add %s/32 dev c0 && ip addr add %s/128 dev c0 nodad", vip.IPv4, vip.IPv6),
+		fmt.Sprintf("ip addr del %s/32 dev c0 && ip addr del %s/128 dev c0", vip.IPv4, vip.IPv6))
+	return []string{"UD302 " + vip.IPv4.String(), "UD302 " + vip.IPv6.String()}
 }}
 
 var answersARP = fault{"a real server answers ARP for VIPs", func(p *pair) []string {
-	p.sh("r2", "sysctl -qw net.ipv4.conf.all.arp_ignore=0", "sysctl -qw net.ipv4.conf.all.arp_ignore=1")
-	return []string{"UD204 " + p.real(1)}
+	vip := p.Addresses().DR.IPv6 // IPv6 answers for what is on the link only
+	p.sh("r2", fmt.Sprintf("sysctl -qw net.ipv4.conf.all.arp_ignore=0 && ip addr add %s/128 dev e0 nodad", vip),
+		fmt.Sprintf("sysctl -qw net.ipv4.conf.all.arp_ignore=1 && ip addr del %s/128 dev e0", vip))
+	return p.both("UD204", 1)
 }}
 
 var otherSegment = fault{"a DR real server is behind a router", func(p *pair) []string {
@@ -80,20 +91,20 @@ var notServing = fault{"a server is stopped", func(p *pair) []string {
 
 var silent = fault{"a real server is unplugged", func(p *pair) []string {
 	p.sh("sw1", "ip link set r5-e0 down", "ip link set r5-e0 up")
-	return []string{"UD202 " + p.real(4)}
+	return p.both("UD202", 4)
 }}
 
 var partialChecksums = fault{"a real server leaves checksums to hardware", func(p *pair) []string {
 	p.sh("r2", "ethtool -K e0 tx on >/dev/null", "ethtool -K e0 tx off >/dev/null")
 	p.sh("sw1", "ethtool -K d1-s0 tx on >/dev/null", "ethtool -K d1-s0 tx off >/dev/null") // else the switch fills it in
-	return []string{"UD107 " + p.real(1)}
+	return p.both("UD107", 1)
 }}
 
 var smallMTU = fault{"the network of the real servers has a small MTU", func(p *pair) []string {
 	p.sh("d1", "ip link set s0 mtu 1500", "ip link set s0 mtu 1600")
 	var found []string
-	for _, r := range p.Addresses().Reals {
-		found = append(found, "UD207 "+r.Addr.IPv4.String())
+	for i := range p.Addresses().Reals {
+		found = append(found, p.both("UD207", i)...)
 	}
 	return found
 }}
@@ -207,7 +218,7 @@ func TestEveryCodeIsPlanted(t *testing.T) {
 		switch {
 		case lab == tree:
 			t.Errorf("%s: want it planted in the lab or in a recorded machine, one of them", code)
-		case lab && (!planted || !strings.Contains(here, "\""+code+" ")):
+		case lab && (!planted || !strings.Contains(here, "\""+code+" ") && !strings.Contains(here, "\""+code+"\", ")):
 			t.Errorf("%s: no group plants %q, or nothing wants the code", code, f.name)
 		case tree && (!strings.Contains(tests, "func "+test+"(") || !strings.Contains(tests, "\""+code+" ")):
 			t.Errorf("%s: %s of package doctor does not plant it", code, test)
