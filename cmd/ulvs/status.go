@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -149,6 +150,30 @@ func printPorts(w io.Writer, ports []control.PortStatus) {
 	}
 	fmt.Fprintln(w)
 	g.print(w)
+	for i := range ports {
+		printPortNotes(w, &ports[i])
+	}
+}
+
+// printPortNotes says what a row has no room for: a bond's members, and why frames are copied.
+func printPortNotes(w io.Writer, p *control.PortStatus) {
+	var sends, waits []string
+	for _, m := range p.Members {
+		if m.Sends {
+			sends = append(sends, m.Name)
+		} else {
+			waits = append(waits, m.Name)
+		}
+	}
+	if len(p.Members) > 0 {
+		fmt.Fprintf(w, "%s: sends on %s\n", p.Name, cmp.Or(strings.Join(sends, ", "), "no member"))
+	}
+	if len(waits) > 0 {
+		fmt.Fprintf(w, "%s: does not send on %s now\n", p.Name, strings.Join(waits, ", "))
+	}
+	if p.ZeroCopyFailure != "" {
+		fmt.Fprintf(w, "%s: copies: %s\n", p.Name, p.ZeroCopyFailure)
+	}
 }
 
 // printVerdicts shows what happened at all; the rest is in --json.
