@@ -1,6 +1,7 @@
 package afxdp
 
 import (
+	"bytes"
 	"encoding/binary"
 	"math/rand/v2"
 	"net/netip"
@@ -174,8 +175,12 @@ func FuzzFlowHash(f *testing.F) {
 	f.Add([]byte{12: 0x81, 15: 100, 16: 0x08}, uint8(5))
 	f.Add([]byte{12: 0x86, 13: 0xdd, 20: protoIPIP, 60: 0}, uint8(4))
 	f.Fuzz(func(t *testing.T, b []byte, policy uint8) {
-		if flowHash(b, HashPolicy(policy)) != flowHash(b, HashPolicy(policy)) {
+		again := append(bytes.Clone(b), 1, 2, 3)[:len(b)] // with other bytes behind it
+		if flowHash(b, HashPolicy(policy)) != flowHash(again, HashPolicy(policy)) {
 			t.Error("a frame hashes in two ways")
+		}
+		if !bytes.Equal(b, again) {
+			t.Error("hashing changes the frame")
 		}
 	})
 }

@@ -1,6 +1,7 @@
 package image
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -111,16 +112,20 @@ func (m *machine) serveHTTP() *atomic.Int64 {
 	return count
 }
 
+// dial connects from the client's namespace.
+func (m *machine) dial(ctx context.Context, network, at string) (c net.Conn, err error) {
+	err = m.client.Do(func() error {
+		d := net.Dialer{Timeout: time.Minute}
+		c, err = d.DialContext(ctx, network, at)
+		return err
+	})
+	return c, err
+}
+
 // browse makes connections through the VIP, one after the other.
 func (m *machine) browse() {
 	m.tb.Helper()
-	transport := &http.Transport{DisableKeepAlives: true, Dial: func(network, at string) (c net.Conn, err error) {
-		err = m.client.Do(func() error {
-			c, err = net.DialTimeout(network, at, time.Minute)
-			return err
-		})
-		return c, err
-	}}
+	transport := &http.Transport{DisableKeepAlives: true, DialContext: m.dial}
 	client := http.Client{Transport: transport, Timeout: time.Minute}
 	for i := range requests {
 		answer, err := client.Get("http://" + service + "/")
