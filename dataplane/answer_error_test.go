@@ -76,6 +76,30 @@ func TestOnAServicesPortOnlyASYNIsTakenAndTheRestReset(t *testing.T) {
 	}
 }
 
+// While peers may be about to tell of sessions, the client is left to send it again. SYNs and closed ports are no
+// such case.
+func TestNothingOfAnUnknownSessionIsResetWhileSessionsMayCome(t *testing.T) {
+	b := hostileBed(t, 1)
+	settle := func(on bool) {
+		s := *b.snapshots.Load()
+		s.Settling = on
+		b.snapshots.Store(&s)
+	}
+	stray := seg{src: client4, dst: vip4, flags: packet.TCPAck}.bytes(t)
+	settle(true)
+	if got := b.explain(0, stray); got.Verdict != DropUnsynced {
+		t.Errorf("explained as %s: %q", got.Verdict, got.Steps)
+	}
+	b.one(0, stray, 0)
+	if n := b.verdict(DropUnsynced); n != 1 {
+		t.Errorf("%d segments were dropped as unsynced: %v", n, b.counted())
+	}
+	b.answered(seg{src: client4, dst: "198.18.0.100:81", flags: packet.TCPAck}.bytes(t), routerMAC, TxReset)
+	b.one(0, seg{src: client4, dst: vip4, flags: packet.TCPSyn}.bytes(t), 1)
+	settle(false)
+	b.answered(seg{src: "192.0.2.9:999", dst: vip4, flags: packet.TCPAck}.bytes(t), routerMAC, TxReset)
+}
+
 func TestAResetIsNeverAnsweredByAReset(t *testing.T) {
 	b := hostileBed(t, 1)
 	for _, flags := range []uint8{packet.TCPRst, packet.TCPRst | packet.TCPAck, packet.TCPRst | packet.TCPSyn} {

@@ -187,6 +187,11 @@ func (x *Explainer) miss(f *packet.Frame, p *packet.Parsed, out *Explanation) {
 	out.say("service %s", svc.Config.Key)
 	if p.Proto == lvs.ProtoTCP && !w.starts(p) && !w.continues(p, id) {
 		out.say("a TCP segment without SYN begins no session (sloppy_tcp)")
+		if w.snap.Settling {
+			out.Verdict = DropUnsynced
+			out.say("this director has just taken over: a peer may be about to tell of its session")
+			return
+		}
 		x.refused(p, out)
 		return
 	}

@@ -44,6 +44,9 @@ func (w *Worker) unknown(f *packet.Frame, p *packet.Parsed) Verdict {
 		return w.stray(f, p)
 	}
 	if p.Proto == lvs.ProtoTCP && !w.starts(p) && !w.continues(p, id) {
+		if w.snap.Settling {
+			return DropUnsynced
+		}
 		return w.reset(f, p)
 	}
 	return w.schedule(f, p, &w.snap.Services[id])

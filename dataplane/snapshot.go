@@ -148,6 +148,8 @@ type Snapshot struct {
 	Settings   lvs.Settings
 	Marks      []MarkRule // first match gives the mark
 	Replicated bool       // peers are told of sessions
+	// Settling says that peers may be about to tell of sessions: segments of unknown ones are not reset meanwhile.
+	Settling bool
 	// Logs are what workers without a log of their own write to, by their ids; none: they tell nobody.
 	Logs []*conntrack.Log
 	// TellAll has sessions told that peers could derive: a kernel listens, which cannot.

@@ -29,6 +29,7 @@ const (
 	DropICMP                         // ICMP that is neither an echo to a VIP nor one we answer
 	DropARP                          // ARP that asks for nothing of ours
 	DropAnswerLimit                  // an answer of our own was due but over the limit per second
+	DropUnsynced                     // of no session here, while a peer may be about to tell of it
 	DropStackFull                    // for our own stack, which had no room, or larger than it takes
 	TxDR                             // forwarded by MAC rewrite
 	TxNAT                            // forwarded to the real server, destination rewritten
@@ -73,7 +74,7 @@ var verdictNames = [NumVerdicts]string{
 	"drop_table_full", "drop_defence", "drop_no_route",
 	"drop_neighbour", "drop_ttl", "drop_too_big", "drop_headroom",
 	"drop_fragment", "drop_options", "drop_icmp", "drop_arp", "drop_answer_limit",
-	"drop_stack_full",
+	"drop_unsynced", "drop_stack_full",
 	"tx_dr", "tx_nat", "tx_nat_reply", "tx_tun", "tx_routed", "tx_arp", "tx_nd", "tx_echo",
 	"tx_icmp_error", "tx_reset", "tx_probe", "tx_local", "gathered", "local", "probe_answer", "hold",
 }

@@ -49,7 +49,7 @@ func (n *Node) snapshot() *dataplane.Snapshot {
 		Routes: routes{n.network}, Ports: n.network.Ports(), Marks: n.markRules(),
 		Services: make([]dataplane.Service, len(n.built.Services)),
 		Dests:    make([]dataplane.Dest, len(n.built.Destinations)),
-		Locals:   n.network.Locals(),
+		Locals:   n.network.Locals(), Settling: n.settling,
 	}
 	n.setVIPs(s)
 	s.Logs, s.TellAll = n.logs()

@@ -73,6 +73,7 @@ type Node struct {
 	network    Network
 	own        ownership
 	macs       virtualMACs
+	settling   bool          // peers may be about to tell of sessions
 	services   []lvs.Service // as configured and edited; Destinations newest first
 	care       []config.Care
 	conditions map[lvs.ServiceKey]*serviceCondition // what is laid over services

@@ -58,6 +58,19 @@ func (n *Node) SetHold(unit int, h Hold) {
 	n.publishVIPs()
 }
 
+// Settle tells workers whether peers may be about to tell of sessions: what belongs to none is not reset meanwhile.
+func (n *Node) Settle(on bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.settling == on {
+		return
+	}
+	n.settling = on
+	s := *n.snapshots.Load()
+	s.Settling = on
+	n.store(&s, false)
+}
+
 // publishVIPs publishes the snapshot with other VIPs and nothing else changed.
 func (n *Node) publishVIPs() {
 	s := *n.snapshots.Load()

@@ -51,6 +51,7 @@ type takeover struct {
 	notifies  chan func()
 	complain  time.Time
 	lingers   []time.Time // when a unit's lingering ends; zero: it does not linger
+	settled   time.Time   // when all sessions of others should be here; zero: they are
 	states    []ha.State
 	vips      [][]netip.Addr // of the units
 	owners    *owners        // of the goroutine's
@@ -125,6 +126,7 @@ func (t *takeover) run(m *ha.Machine, first []ha.Action) {
 	defer runtime.UnlockOSThread()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	defer func() { t.endSettling(t.settled) }()
 	beat := time.NewTicker(heartbeatPeriod)
 	defer beat.Stop()
 	hearts := t.d.newHearts()
@@ -143,6 +145,7 @@ func (t *takeover) run(m *ha.Machine, first []ha.Action) {
 			t.drain(m)
 			t.step(m, ha.Event{})
 			t.endLingers()
+			t.endSettling(time.Now())
 		case now := <-beat.C:
 			if changed, alive := hearts.look(now); changed {
 				t.step(m, ha.Event{Kind: ha.EventDataplane, Up: alive})
@@ -166,9 +169,9 @@ func (t *takeover) wait(m *ha.Machine) time.Duration {
 	if at := m.Deadline(); at != ha.Never {
 		until = at - t.now()
 	}
-	for _, l := range t.lingers {
-		if !l.IsZero() {
-			until = min(until, time.Until(l))
+	for _, at := range append(t.lingers[:len(t.lingers):len(t.lingers)], t.settled) {
+		if !at.IsZero() {
+			until = min(until, time.Until(at))
 		}
 	}
 	return max(until, 0)
@@ -243,6 +246,8 @@ func (t *takeover) act(m *ha.Machine, a *ha.Action) {
 		t.announce(a)
 	case ha.ActionAlarm:
 		t.alarm(a)
+	case ha.ActionSettle:
+		t.settle(time.Now().Add(a.Linger))
 	case ha.ActionTerm:
 		t.keepTerm(a)
 	case ha.ActionFlush:
@@ -287,6 +292,22 @@ func (t *takeover) endLingers() {
 			t.lingers[u] = time.Time{}
 			t.d.SetHold(u, HoldNone)
 		}
+	}
+}
+
+// settle has workers wait for what peers may be about to tell, until then at least.
+func (t *takeover) settle(until time.Time) {
+	if until.After(t.settled) {
+		t.settled = until
+	}
+	t.d.Settle(true)
+}
+
+// endSettling has them wait no more, if it is time.
+func (t *takeover) endSettling(now time.Time) {
+	if !t.settled.IsZero() && !now.Before(t.settled) {
+		t.settled = time.Time{}
+		t.d.Settle(false)
 	}
 }
 

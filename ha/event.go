@@ -110,6 +110,7 @@ const (
 	ActionHandoverAsk                   // Unit, Name, Claim: ask the owner to hand over to us
 	ActionFlush                         // Unit, Name: send that director what it lacks, then EventFlushed
 	ActionAlarm                         // Unit, Reason: an operator should know
+	ActionSettle                        // Unit, Linger: sessions of others may still come for that long
 	ActionTerm                          // Unit, Claim.Term: keep it; before the next action, where Up is set
 )
 

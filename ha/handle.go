@@ -229,5 +229,6 @@ func (m *Machine) insist(i int) {
 		return
 	}
 	in.lowerAt = m.now + lowerPause
+	m.settling(&m.units[in.unit], splitWait)
 	m.act(Action{Kind: ActionAnnounce, Instance: i, Unit: in.unit, Count: in.GARPLowerRepeat})
 }

@@ -15,6 +15,10 @@ const (
 	// linger is how long a director goes on forwarding what still reaches it after it gave up
 	// a unit: neighbours learn the new owner one by one.
 	linger = time.Second
+	// settleWait is how long what another director told before it gave up may be on its way, and splitWait how long
+	// it takes until two that both served have each other's sessions.
+	settleWait = 200 * time.Millisecond
+	splitWait  = 2 * time.Second
 	// alarmPause keeps one alarm of a unit from repeating with every advert.
 	alarmPause = 10 * time.Second
 	// gossipGrace is how long a director that has just started may take to find the others.
@@ -251,11 +255,19 @@ func (m *Machine) toMaster(u *unit, r Reason) {
 	for i := u.first; i < u.last; i++ {
 		m.send(i, m.inst[i].priority())
 	}
+	m.settling(u, settleWait)
 	m.become(u, StateMaster, r, 0)
 	m.act(Action{Kind: ActionClaim, Claim: u.claim})
 	for i := u.first; i < u.last; i++ {
 		m.inst[i].announceTakeover(m.now)
 		m.announcements(i)
+	}
+}
+
+// settling says that sessions of another director may yet come.
+func (m *Machine) settling(u *unit, wait Time) {
+	if m.cfg.Gossip && m.cfg.Directors > 1 {
+		m.act(Action{Kind: ActionSettle, Unit: m.index(u), Linger: wait})
 	}
 }
 

@@ -61,8 +61,8 @@ func words(acts []Action) string {
 			out = append(out, "ask handover "+a.Name)
 		case ActionFlush:
 			out = append(out, "flush "+a.Name)
-		case ActionTerm:
-			continue // beside each claim
+		case ActionTerm, ActionSettle:
+			continue // beside each claim, and announcement
 		case ActionAlarm:
 			out = append(out, "alarm: "+string(a.Reason))
 		}
