@@ -93,8 +93,8 @@ func (w *Watcher) resync(d *draft) error {
 	d.change, d.touched = Change{true, true, true}, true
 	d.unsure = false
 	w.synced = time.Now()
+	w.resyncs.Add(1) // who sees the new State sees that it is counted
 	w.publish(d)
-	w.resyncs.Add(1)
 	return nil
 }
 
