@@ -137,6 +137,9 @@ func (r *Replica) apply(rec *conntrack.Record) conntrack.Applied {
 	case v != 0 && !rec.Version.Newer(v):
 		return conntrack.AppliedNothing
 	case !sameWay(e, rec):
+		if past, a := r.past(rec); past {
+			return a // it takes the place of nothing
+		}
 		r.remove(ref, e)
 		return r.insert(rec)
 	}
@@ -198,12 +201,18 @@ func (r *Replica) timer(rec *conntrack.Record) (seen, timeout conntrack.Tick) {
 	return r.now + rec.Remaining - timeout, timeout
 }
 
-func (r *Replica) insert(rec *conntrack.Record) conntrack.Applied {
+// past reports whether a record is of what is over, and what became of the record then: its end came before it, or its
+// time is over where it comes from.
+func (r *Replica) past(rec *conntrack.Record) (bool, conntrack.Applied) {
 	if r.tombs.buried(r.opt.Digest.Hash(&rec.Key), rec.Version) {
-		return conntrack.AppliedBuried
+		return true, conntrack.AppliedBuried
 	}
-	if rec.Remaining == 0 { // its time is over where it comes from
-		return conntrack.AppliedNothing
+	return rec.Remaining == 0, conntrack.AppliedNothing
+}
+
+func (r *Replica) insert(rec *conntrack.Record) conntrack.Applied {
+	if past, a := r.past(rec); past {
+		return a
 	}
 	seen, timeout := r.timer(rec)
 	s := conntrack.Spec{
