@@ -35,13 +35,17 @@ func everySeed(t *testing.T, run func(seed uint64) (broken []string, trace []str
 		usual = 20
 	}
 	first, count := env(t, "SEED0", 1), env(t, "SEEDS", usual)
-	var next atomic.Uint64
+	var next, held atomic.Uint64
 	var failed atomic.Bool
 	var workers sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
 		workers.Go(func() {
 			for n := next.Add(1) - 1; n < count && !failed.Load(); n = next.Add(1) - 1 {
-				if broken, trace := run(first + n); len(broken) > 0 && failed.CompareAndSwap(false, true) {
+				broken, trace := run(first + n)
+				switch {
+				case len(broken) == 0:
+					held.Add(1)
+				case failed.CompareAndSwap(false, true):
 					t.Errorf("seed %d: %s\n%s\nsee it again with: make sim SEEDS=1 SEED0=%d", first+n,
 						strings.Join(broken, "; "), strings.Join(trace, "\n"), first+n)
 				}
@@ -49,7 +53,7 @@ func everySeed(t *testing.T, run func(seed uint64) (broken []string, trace []str
 		})
 	}
 	workers.Wait()
-	t.Logf("%d seeds from %d", count, first)
+	t.Logf("%d of %d seeds from %d held; the first that does not ends the run", held.Load(), count, first)
 }
 
 // optionsOf varies the world with the seed.
