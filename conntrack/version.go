@@ -10,6 +10,8 @@ const (
 	versionBits = 48
 	termShift   = 40
 	counterMask = 1<<termShift - 1
+	// farTerms is how many takeovers may lie between two versions for the terms to order them.
+	farTerms = 64
 
 	// An entry's word 7 has isConn set while the entry is a conn. The links that take its place
 	// afterwards never have that bit, so that no late CompareAndSwap hits one of them.
@@ -27,12 +29,29 @@ func MakeVersion(term uint8, counter uint64) Version {
 // Term returns the term of the director that said it.
 func (v Version) Term() uint8 { return uint8(v >> termShift) }
 
-// Newer reports whether v is newer than o. Terms and counters wrap around.
-func (v Version) Newer(o Version) bool { return int64(v-o)<<(64-versionBits) > 0 }
+// Newer reports whether v is newer than o. Terms and counters wrap around. Where too many takeovers lie between the two
+// to say which term was first, as with a link that flaps for minutes, counters decide: they grow with time.
+func (v Version) Newer(o Version) bool {
+	if far(v.Term(), o.Term()) {
+		return v.Later(o)
+	}
+	return int64(v-o)<<(64-versionBits) > 0
+}
+
+// Later reports whether v was made after o by the counters alone, which directors with good clocks have in step. It
+// serves where a term cannot be compared any more: what is made anew after more than 128 takeovers is later, and seems
+// older.
+func (v Version) Later(o Version) bool { return int64(v-o)<<(64-termShift) > 0 }
+
+// far reports whether two terms are too far apart to say which was first.
+func far(a, b uint8) bool {
+	d := int8(a - b)
+	return d > farTerms || d < -farTerms
+}
 
 // Next returns a version newer than v, of the given term unless v is of a later one.
 func (v Version) Next(term uint8) Version {
-	if int8(term-v.Term()) < 0 {
+	if int8(term-v.Term()) < 0 && !far(term, v.Term()) {
 		term = v.Term()
 	}
 	return MakeVersion(term, uint64(v)+1)

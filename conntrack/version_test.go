@@ -18,14 +18,23 @@ func TestVersionsAreOrderedByTermThenCounterAndWrapAround(t *testing.T) {
 		{"next in a later term", MakeVersion(3, 7).Next(9), MakeVersion(3, 1<<39)},
 		{"next of a later term's", MakeVersion(9, 7).Next(3), MakeVersion(9, 7)},
 		{"next of the last counter", MakeVersion(9, counterMask).Next(10), MakeVersion(9, counterMask)},
+		{"a hundred takeovers later", MakeVersion(103, 9), MakeVersion(3, 8)},
+		{"180 takeovers later", MakeVersion(183, 9), MakeVersion(3, 8)},
+		{"180 takeovers later, the next", MakeVersion(3, 8).Next(183), MakeVersion(3, 8)},
+		{"far, and the counter wraps", MakeVersion(183, 1), MakeVersion(3, counterMask)},
 		{"anything but none", MakeVersion(0, 1), 0},
 	} {
 		if !c.new.Newer(c.old) || c.old.Newer(c.new) || c.new.Newer(c.new) {
 			t.Errorf("%s: %#x is not newer than %#x alone", c.name, c.new, c.old)
 		}
 	}
-	if v := MakeVersion(7, 5); v.Term() != 7 || v.Next(7).Term() != 7 || v.Next(8).Term() != 8 || v.Next(6).Term() != 7 {
+	if v := MakeVersion(7, 5); v.Term() != 7 || v.Next(7).Term() != 7 || v.Next(8).Term() != 8 || v.Next(6).Term() != 7 ||
+		v.Next(187).Term() != 187 {
 		t.Error("terms are not kept")
+	}
+	if !MakeVersion(3, 8).Later(MakeVersion(9, 7)) || MakeVersion(9, 7).Later(MakeVersion(3, 7)) ||
+		!MakeVersion(3, 1).Later(MakeVersion(9, counterMask)) {
+		t.Error("counters do not tell what is later")
 	}
 }
 

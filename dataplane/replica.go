@@ -134,8 +134,8 @@ func (r *Replica) apply(rec *conntrack.Record) conntrack.Applied {
 		}
 		e.SetVersion(v, r.now)
 		return conntrack.AppliedRefreshed
-	case v != 0 && !rec.Version.Newer(v):
-		return conntrack.AppliedNothing
+	case v != 0 && !rec.Version.Newer(v) && !(e.Expired(r.now) && rec.Version.Later(v)):
+		return conntrack.AppliedNothing // what is later than what is over is another session of the same client port
 	case !sameWay(e, rec):
 		if past, a := r.past(rec); past {
 			return a // it takes the place of nothing

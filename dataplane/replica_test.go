@@ -330,51 +330,6 @@ func TestAnOldRecordBringsNothingBackUntilItsTombstoneIsForgotten(t *testing.T) 
 	apply(put, conntrack.AppliedInserted)
 }
 
-// Two directors that decided for the same client on two sides of a split: the newer template holds, but not once it is
-// over, whether its end came first or its time is up and its director has yet to say so.
-func TestWhatIsOverElsewhereTakesThePlaceOfNothing(t *testing.T) {
-	web := service(vip4, lvs.MethodDR, "10.0.0.21:80", "10.0.0.22:80")
-	web.Persistence = time.Minute
-	p := newPair(t, web)
-	ours := record(t, 1, conntrack.MakeVersion(1, 5))
-	theirs := record(t, 0, conntrack.MakeVersion(2, 5))
-	theirs.DestAddr[0], theirs.State = 0x1600000a, conntrack.TemplateAssured
-	theirs.Flags, theirs.Timeout = conntrack.FlagTemplate, 480
-	template := theirs
-	template.DestAddr, template.Version = ours.DestAddr, ours.Version
-	moved, idle, end, late := ours, theirs, theirs, theirs
-	moved.DestAddr, moved.Version = theirs.DestAddr, theirs.Version
-	moved.Remaining, idle.Remaining, end.Op, end.Version = 0, 0, conntrack.OpClose, theirs.Version.Next(2)
-	for _, step := range []struct {
-		what string
-		rec  conntrack.Record
-		want conntrack.Applied
-	}{
-		{"the template", template, conntrack.AppliedInserted},
-		{"its session", ours, conntrack.AppliedInserted},
-		{"a session whose time is up", moved, conntrack.AppliedNothing},
-		{"a template whose time is up", idle, conntrack.AppliedNothing},
-		{"its end", end, conntrack.AppliedNothing},
-		{"what it was before", late, conntrack.AppliedBuried},
-	} {
-		p.replica.Begin(p.standby.now)
-		if got := p.replica.Apply(&step.rec); got != step.want {
-			t.Errorf("%s: %s, want %s", step.what, got, step.want)
-		}
-		p.replica.End()
-		if step.want == conntrack.AppliedInserted {
-			continue
-		}
-		conns := p.standby.listed()
-		for _, client := range []string{"6 192.0.2.1:0", "6 192.0.2.1:1"} {
-			i, ok := conns[client]
-			if !ok || i.Dest.Addr().String() != "10.0.0.21" || i.Flags&conntrack.FlagUnlinked != 0 {
-				t.Errorf("%s: %s is %+v", step.what, client, i)
-			}
-		}
-	}
-}
-
 // A peer that has not heard yet of an end tells of the session in digests and snapshots.
 func TestNoPeerBringsBackASessionThatEndedHere(t *testing.T) {
 	p := newPair(t, service(vip4, lvs.MethodDR, "10.0.0.21:80"))

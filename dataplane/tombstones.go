@@ -65,10 +65,13 @@ func (t *tombstones) bury(key uint64, v conntrack.Version) {
 	*oldest = tomb{key, uint64(v)<<16 | t.now}
 }
 
+// buried reports whether v is of a session that ended. What came later by its counter is not: its term may only seem
+// older, after 128 takeovers.
 func (t *tombstones) buried(key uint64, v conntrack.Version) bool {
 	for _, b := range t.set(key) {
 		if b.key == key && t.age(b) < tombDead {
-			return !v.Newer(conntrack.Version(b.end >> 16))
+			end := conntrack.Version(b.end >> 16)
+			return !v.Newer(end) && !v.Later(end)
 		}
 	}
 	return false
