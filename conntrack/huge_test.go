@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"ulvs/internal/testutil"
 )
 
 // A process that may not mount anything, as one that a director is upgraded to, has huge pages all the same.
@@ -14,7 +16,7 @@ func TestAMemfdGetsHugePages(t *testing.T) {
 	}
 	defer f.Close()
 	if !hugePagesToBeHad(t) {
-		t.Skip("this kernel has no MADV_COLLAPSE, or no huge page is free")
+		testutil.Require(t, testutil.NeedHugePages, "this kernel has no MADV_COLLAPSE, or no huge page is free")
 	}
 	table := newTable(t, Options{HugePages: true, Keep: Keep{File: f, Generation: 1}})
 	h := table.Worker(0)

@@ -12,6 +12,8 @@ const (
 	NeedAFXDP = "afxdp" // loading XDP programs and opening AF_XDP sockets as well
 	// NeedBrowser is Chromium, or its headless shell alone.
 	NeedBrowser = "browser"
+	// NeedHugePages is a kernel that gives files in memory huge pages (MADV_COLLAPSE, Linux 6.1), and has some left.
+	NeedHugePages = "hugepages"
 	// NeedSystemd is systemd's tools; it need not run.
 	NeedSystemd = "systemd"
 	// NeedTmux is tmux, a terminal for programs that want one.
