@@ -79,6 +79,11 @@ func (s *Settings) carriers() (names []string) {
 	if len(s.Interfaces) > 0 {
 		return s.Interfaces
 	}
+	return s.withAddresses(nil)
+}
+
+// withAddresses returns names and those of the interfaces that have addresses, each once.
+func (s *Settings) withAddresses(names []string) []string {
 	for _, a := range s.Addresses {
 		if !slices.Contains(names, a.NIC) {
 			names = append(names, a.NIC)
@@ -89,13 +94,7 @@ func (s *Settings) carriers() (names []string) {
 
 // network returns a file for each interface, for systemd-networkd, and who answers questions about names.
 func (s *Settings) network() (files []File) {
-	names := s.carriers()
-	for _, a := range s.Addresses {
-		if !slices.Contains(names, a.NIC) {
-			names = append(names, a.NIC)
-		}
-	}
-	for _, name := range names {
+	for _, name := range s.withAddresses(s.carriers()) {
 		files = append(files, File{"etc/systemd/network/10-ulvs-" + name + ".network", s.interfaceFile(name), 0o644})
 	}
 	if len(s.DNS) > 0 {

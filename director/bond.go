@@ -159,22 +159,22 @@ func (d *director) followBonds(now []port) error {
 
 // changeMembers closes the sockets of members that went, and opens those of members that came, while the workers stand.
 func (d *director) changeMembers(was, now []port) (err error) {
-	gone, come := allBelow(was), allBelow(now)
+	before, after := allBelow(was), allBelow(now)
 	in := func(list []afxdp.Interface, i afxdp.Interface) bool {
 		return slices.ContainsFunc(list, func(x afxdp.Interface) bool { return x.Index == i.Index })
 	}
-	both := slices.Clone(gone)
-	gone = slices.DeleteFunc(gone, func(i afxdp.Interface) bool { return in(come, i) })
 	for _, w := range d.workers {
 		w.pause()
 	}
-	for _, i := range gone {
-		d.log.Info("bond lost a member", "interface", i.Name)
-		err = errors.Join(err, d.detach(i.Index))
+	for _, i := range before {
+		if !in(after, i) {
+			d.log.Info("bond lost a member", "interface", i.Name)
+			err = errors.Join(err, d.detach(i.Index))
+		}
 	}
 	for at := range now {
 		for _, m := range now[at].below() {
-			if !in(both, m.Interface) {
+			if !in(before, m.Interface) {
 				d.log.Info("bond got a member", "bond", now[at].name, "interface", m.Name)
 				err = errors.Join(err, d.joinBond(at, m.Interface))
 			}

@@ -110,14 +110,11 @@ func (p *Prober) question(target, source netip.Addr) []byte {
 // solicitation is a neighbour solicitation (RFC 4861 section 4.3) to the target's solicited-node group.
 func solicitation(target, source netip.Addr, mac packet.MAC) []byte {
 	b := unsolicitedNA(target, mac)
-	t := target.As16()
-	group := netip.MustParseAddr("ff02::1:ff00:0").As16()
-	copy(group[13:], t[13:])
-	packet.Ethernet(b).Encode(&packet.EthernetFields{Dst: packet.MAC{0x33, 0x33, 0xff, t[13], t[14], t[15]}, Src: mac,
-		EtherType: packet.EtherTypeIPv6})
+	group, to := packet.SolicitedNode(packet.WireV6(target))
+	packet.Ethernet(b).Encode(&packet.EthernetFields{Dst: to, Src: mac, EtherType: packet.EtherTypeIPv6})
 	ip := b[packet.EthernetLen:]
 	copy(ip[8:], source.AsSlice())
-	copy(ip[24:], group[:])
+	copy(ip[24:], packet.AddrV6(group).AsSlice())
 	ns := ip[40:]
 	ns[0], ns[4], ns[24] = nsType, 0, 1 // source link-layer address
 	sealICMPv6(ip)

@@ -112,6 +112,17 @@ func (m *machine) serveHTTP() *atomic.Int64 {
 	return count
 }
 
+// carriesHTTP has requests go through the VIP, all of which arrive, and which ulvs carried.
+func (m *machine) carriesHTTP() {
+	m.tb.Helper()
+	served := m.serveHTTP()
+	m.browse()
+	if n := served.Load(); n != requests {
+		m.tb.Errorf("the real server saw %d of %d requests", n, requests)
+	}
+	m.carried(requests, 5*requests, 4*requests)
+}
+
 // dial connects from the client's namespace.
 func (m *machine) dial(ctx context.Context, network, at string) (c net.Conn, err error) {
 	err = m.client.Do(func() error {
@@ -216,12 +227,7 @@ func TestBIOSAndTheCommandLine(t *testing.T) {
 	m.await("ulvs firstboot: configured by the words", bootLimit)
 	m.login(password)
 	m.forwards()
-	served := m.serveHTTP()
-	m.browse()
-	if n := served.Load(); n != requests {
-		t.Errorf("the real server saw %d of %d requests", n, requests)
-	}
-	m.carried(requests, 5*requests, 4*requests)
+	m.carriesHTTP()
 	m.isWell("lvs1")
 	m.poweroff()
 }
@@ -271,12 +277,7 @@ func TestTheQuestion(t *testing.T) {
 	m.await("ulvs firstboot: configured\r?\n", commandLimit)
 	m.login(password)
 	m.forwards()
-	served := m.serveHTTP()
-	m.browse()
-	if n := served.Load(); n != requests {
-		t.Errorf("the real server saw %d of %d requests", n, requests)
-	}
-	m.carried(requests, 5*requests, 4*requests)
+	m.carriesHTTP()
 	m.isWell("lvs3")
 	m.poweroff()
 }

@@ -16,19 +16,7 @@ import (
 	"ulvs/control"
 )
 
-const bondConfiguration = `[node]
-interfaces = ["bond0"]
-conn_tab_bits = 16
-idle = "poll"
-
-[[service]]
-vip = "198.18.0.100:80"
-protocol = "udp"
-scheduler = "rr"
-
-[[service.real_server]]
-address = "10.18.1.21"
-`
+var bondConfiguration = strings.Replace(configuration, `["eth0", "eth1"]`, `["bond0"]`, 1)
 
 // bondFlows are the flows that are sent in on a cable.
 const bondFlows = 64
