@@ -76,17 +76,17 @@ func neighbourRequest(w *way, target netip.Addr) ([]byte, error) {
 	if target.Is4() {
 		return arpRequest(w, target)
 	}
-	us, a := w.ifi.HardwareAddr, target.As16()
+	us, source, a := w.ifi.HardwareAddr, w.sourceFor(target), target.As16()
 	group := netip.AddrFrom16([16]byte{0: 0xff, 1: 2, 11: 1, 12: 0xff, 13: a[13], 14: a[14], 15: a[15]})
 	mac := net.HardwareAddr{0x33, 0x33, 0xff, a[13], a[14], a[15]}
-	ip := ipv6(w.sourceFor(target), group, layers.IPProtocolICMPv6)
+	ip := ipv6(source, group, layers.IPProtocolICMPv6)
 	ip.HopLimit = 255
 	icmp := &layers.ICMPv6{TypeCode: layers.CreateICMPv6TypeCode(layers.ICMPv6TypeNeighborSolicitation, 0)}
 	if err := icmp.SetNetworkLayerForChecksum(ip); err != nil {
 		return nil, err
 	}
 	ask := &layers.ICMPv6NeighborSolicitation{TargetAddress: target.AsSlice()}
-	if !w.sourceFor(target).IsUnspecified() {
+	if !source.IsUnspecified() {
 		ask.Options = layers.ICMPv6Options{{Type: layers.ICMPv6OptSourceAddress, Data: us}}
 	}
 	return build(ethernet(us, mac, layers.EthernetTypeIPv6), ip, icmp, ask)
