@@ -128,6 +128,7 @@ func TestTheDocumentsDirectorDoesWhatItSays(t *testing.T) {
 		}
 	}
 	s.answeredBy(real.Name)
+	s.awaitChecked()
 
 	died := time.Now()
 	must(t, killWeb(s, real))
@@ -156,6 +157,17 @@ func (s *site) awaitMaster(began time.Time) {
 	if took := time.Since(began); took < 5*time.Second {
 		s.t.Errorf("MASTER after %v: nobody could be heard with advert_int 5", took)
 	}
+}
+
+// awaitChecked waits for the first answer, which comes within a delay_loop of the start: no failure before it has
+// retries, as with keepalived.
+func (s *site) awaitChecked() {
+	s.t.Helper()
+	testutil.Await(s.t, "the first check to be answered", func() bool {
+		list, err := s.client.Health(context.Background())
+		return err == nil && len(list) == 1 && len(list[0].RealServers) == 1 &&
+			len(list[0].RealServers[0].Checks) == 1 && list[0].RealServers[0].Checks[0].Answers > 0
+	})
 }
 
 // awaitServer waits longer than testutil.Await: the document's times are long.
