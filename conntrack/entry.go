@@ -285,11 +285,27 @@ func (e *Entry) SetAux(aux uint32) {
 	}
 }
 
-// Control returns the template that the conn hangs on, 0 for none.
+// Control returns the template that the conn hangs on, 0 for none. A template hangs on the one that took its place
+// while conns still hang on it (FlagUnlinked), so that this one outlives them.
 func (e *Entry) Control() Ref { return Ref(e.load(6)) }
 
-// SetControl hangs the conn on a template; counting there is the caller's (AddControlled).
-func (e *Entry) SetControl(r Ref) { setLow(&e.w[6], uint32(r)) }
+// Hang hangs a conn that hangs on nothing on a template where the caller counted it before (AddControlled), and
+// reports whether it does, or did until somebody deleted it and took it back there (TakeControl): else the caller
+// has to.
+func (e *Entry) Hang(r Ref) bool {
+	return swapLow(&e.w[6], 0, uint32(r)) && (e.Live() || !swapLow(&e.w[6], uint32(r), 0))
+}
+
+// TakeControl takes a deleted conn off its template and returns that, 0 if it hung on none; counting it there no
+// longer is the caller's (AddControlled). Of callers at the same time one gets it.
+func (e *Entry) TakeControl() Ref {
+	for {
+		r := uint32(e.load(6))
+		if r == 0 || swapLow(&e.w[6], r, 0) {
+			return Ref(r)
+		}
+	}
+}
 
 // AddControlled changes the number of conns hanging on this template and returns it.
 func (e *Entry) AddControlled(delta int) int {
@@ -337,6 +353,19 @@ func (e *Entry) DestAddr6() [2]uint64 { return e.wide().pair(4) }
 
 func (e *entry6) pair(i int) [2]uint64 {
 	return [2]uint64{atomic.LoadUint64(&e.x[i&7]), atomic.LoadUint64(&e.x[(i+1)&7])}
+}
+
+// swapLow replaces the low half by another if it is old, and reports whether it was.
+func swapLow(p *uint64, old, low uint32) bool {
+	for {
+		w := atomic.LoadUint64(p)
+		if uint32(w) != old {
+			return false
+		}
+		if atomic.CompareAndSwapUint64(p, w, w&^lowHalf|uint64(low)) {
+			return true
+		}
+	}
 }
 
 func setLow(p *uint64, low uint32) {

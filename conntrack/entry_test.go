@@ -42,7 +42,9 @@ func TestFieldsOfAnEntryDoNotTouchEachOther(t *testing.T) {
 	e := table.Entry(mustInsert(t, h, s, 0))
 	e.SetDest(1<<32 - 1)
 	e.SetAux(1<<32 - 2)
-	e.SetControl(1<<32 - 3)
+	if e.TakeControl() != 5 || e.TakeControl() != 0 || !e.Hang(1<<32-3) || e.Hang(7) {
+		t.Error("a conn hangs on one template, and is taken off it once")
+	}
 	if n := e.AddControlled(3) + e.AddControlled(-1) + e.AddControlled(-3); n != 3+2-1 {
 		t.Errorf("controlled counts sum up to %d", n)
 	}

@@ -458,16 +458,14 @@ func (w *Worker) Gone(_ conntrack.Ref, e *conntrack.Entry) {
 // unbind gives back what a removed session or template was counted in.
 func (s *Snapshot) unbind(table *conntrack.Table, e *conntrack.Entry) {
 	d := s.dest(e.Dest())
-	if e.Flags()&conntrack.FlagTemplate != 0 {
-		if d != nil {
-			d.Load.UnbindTemplate()
-		}
-		return
-	}
-	if d != nil {
+	switch template := e.Flags()&conntrack.FlagTemplate != 0; {
+	case d == nil:
+	case template:
+		d.Load.UnbindTemplate()
+	default:
 		d.Load.Unbind(e.State().Active())
 	}
-	if t := e.Control(); t != 0 {
+	if t := e.TakeControl(); t != 0 {
 		table.Entry(t).AddControlled(-1)
 	}
 }

@@ -141,7 +141,9 @@ func (r *Replica) apply(rec *conntrack.Record) conntrack.Applied {
 			return a // it takes the place of nothing
 		}
 		r.remove(ref, e)
-		return r.insert(rec)
+		a := r.insert(rec)
+		r.inherit(e, &rec.Key)
+		return a
 	}
 	r.update(e, rec)
 	return conntrack.AppliedUpdated

@@ -84,8 +84,28 @@ func (r *Replica) relink(e *conntrack.Entry) bool {
 	if ref == 0 {
 		return false
 	}
-	e.SetControl(ref)
+	if !e.Hang(ref) {
+		r.h.Entry(ref).AddControlled(-1)
+		return false
+	}
 	return true
+}
+
+// inherit hangs a template that another one took the place of on that one, for as long as sessions hang on it: a
+// client with a living session finds a template that lives (and not only one that nobody finds).
+func (r *Replica) inherit(old *conntrack.Entry, k *conntrack.Key) {
+	if old.Flags()&conntrack.FlagUnlinked == 0 {
+		return
+	}
+	ref := r.h.FindKey(k)
+	if ref == 0 || ref.Reply() {
+		return
+	}
+	e := r.h.Entry(ref)
+	e.AddControlled(1)
+	if !old.Hang(ref) {
+		e.AddControlled(-1)
+	}
 }
 
 // Exceptions calls fn with a record of each session of ours that no peer was told of, because any director would

@@ -82,3 +82,62 @@ func TestANewSessionOfAnOldPortIsTakenAfterAnyNumberOfTakeovers(t *testing.T) {
 		p.replica.End()
 	}
 }
+
+// After a split a newer template takes the place of one that a session hangs on. The session stays where it is, and
+// the client's next one finds a template for as long as it lives; not longer than they need it.
+func TestATemplateThatTookAnothersPlaceOutlivesTheSessionsOfThat(t *testing.T) {
+	web := service(vip4, lvs.MethodDR, "10.0.0.21:80", "10.0.0.22:80")
+	web.Persistence = time.Minute
+	p := newPair(t, web)
+	session := record(t, 1, conntrack.MakeVersion(1, 5))
+	session.Timeout, session.Remaining = 900*8, 900*8
+	newer := record(t, 0, conntrack.MakeVersion(2, 5))
+	newer.DestAddr[0], newer.State, newer.Flags, newer.Timeout, newer.Remaining = 0x1600000a, conntrack.TemplateAssured,
+		conntrack.FlagTemplate, 480, 480
+	newest := newer
+	newest.DestAddr, newest.Version = session.DestAddr, conntrack.MakeVersion(3, 5)
+	for _, rec := range []conntrack.Record{session, newer, newest} {
+		p.replica.Begin(p.standby.now)
+		if got := p.replica.Apply(&rec); got != conntrack.AppliedInserted {
+			t.Errorf("%+v: %s", rec, got)
+		}
+		p.replica.End()
+	}
+	lived, template := 0, false
+	for second := range 3000 {
+		p.standby.now += 8
+		p.standby.worker.Sweep(p.standby.now)
+		found, unlinked := p.templates()
+		if _, ok := p.standby.listed()["6 192.0.2.1:1"]; ok {
+			lived = second
+			if found != 1 {
+				t.Fatalf("%d s: the session lives, and a new one finds %d templates", second, found)
+			}
+		}
+		template = found+unlinked > 0
+	}
+	if lived < 800 || template {
+		t.Errorf("the session lived for %d s; templates are left: %v", lived, template)
+	}
+	if n := p.standby.table.Stats().Conns; n != 0 {
+		t.Errorf("%d conns are left", n)
+	}
+	if active, inactive, templates := p.standby.loads(); active+inactive+templates != 0 {
+		t.Errorf("loads are left: %d %d %d", active, inactive, templates)
+	}
+}
+
+// templates counts the standby's, those that a session would find and those that another one took the place of.
+func (p *pair) templates() (found, unlinked int) {
+	p.standby.table.Walk(func(_ conntrack.Ref, e *conntrack.Entry, i conntrack.Info) bool {
+		switch {
+		case i.Flags&conntrack.FlagTemplate == 0:
+		case i.Flags&conntrack.FlagUnlinked != 0:
+			unlinked++
+		default:
+			found++
+		}
+		return true
+	})
+	return found, unlinked
+}

@@ -206,8 +206,7 @@ func TestATemplateThatWasLostIsMadeOfItsSessions(t *testing.T) {
 	var ref conntrack.Ref
 	p.standby.table.Walk(func(r conntrack.Ref, e *conntrack.Entry, i conntrack.Info) bool {
 		if i.Control != 0 {
-			ref = i.Control
-			e.SetControl(0)
+			ref = e.TakeControl()
 		}
 		return true
 	})
