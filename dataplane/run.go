@@ -19,6 +19,10 @@ const (
 	SpinDefault = 50 * time.Microsecond
 	// spinLeast is how long it spins when that has not paid lately: about what the system calls of a sleep cost.
 	spinLeast = 3 * time.Microsecond
+	// yieldLong is how long somebody else has the core until it counts as shared.
+	yieldLong = 500 * time.Microsecond
+	// shyLeast and shyMost bound how long a worker on a shared core does not spin.
+	shyLeast, shyMost = 5 * time.Millisecond, time.Second
 	// sleepMax bounds a sleep so that expiry and new snapshots are not missed.
 	sleepMax = time.Second
 )
@@ -27,6 +31,7 @@ const (
 type RunOptions struct {
 	Spin  time.Duration // how long to spin at most when idle; negative: for ever
 	Clock func() time.Duration
+	Yield func() // offers the core to whoever waits for it, between turns of a spin; nil: never
 }
 
 type idleState struct {
@@ -66,12 +71,14 @@ func (w *Worker) Run(ctx context.Context, o RunOptions) error {
 	for !w.idle.stopped.Load() {
 		now := o.Clock()
 		w.clock = now
+		spin.regained(now)
 		if w.RunOnce(TickOf(now)) > 0 {
 			spin.frames(now - quiet)
 			quiet = now
 			continue
 		}
-		if o.Spin < 0 || now-quiet < spin.window {
+		if spin.on(now, now-quiet) {
+			spin.offer(now, o.Yield)
 			continue
 		}
 		spin.slept = true
@@ -85,13 +92,48 @@ func (w *Worker) Run(ctx context.Context, o RunOptions) error {
 // spinner finds out how long to spin: as long as Spin allows while that would have caught the next frame, hardly at all
 // while frames, or bursts of them, lie farther apart. Spinning in vain burns 50 us of a core for each burst, several
 // times what forwarding it costs.
+//
+// A spinning worker is in the way of whoever wants its core: the kernel sees a busy one, and a process that was put
+// there meanwhile waits for milliseconds. So it offers its core at every turn. Where somebody keeps it for long, it
+// does not spin for a while: asleep it gets its core back at once when a frame comes, which who offered it does not.
 type spinner struct {
 	least, most, window time.Duration
-	slept               bool // since the last frame
+	slept               bool          // since the last frame
+	offered             bool          // the core, at
+	at                  time.Duration // which time
+	shy, until          time.Duration // for how long, and until when it does not spin
 }
 
 func newSpinner(most time.Duration) spinner {
 	return spinner{least: min(spinLeast, most), most: most, window: most}
+}
+
+// on reports whether to spin on at time now, so long after the last frame.
+func (s *spinner) on(now, idle time.Duration) bool {
+	return s.most < 0 || idle < s.window && now >= s.until
+}
+
+// offer offers the core by yield; nil: it is ours alone.
+func (s *spinner) offer(now time.Duration, yield func()) {
+	if yield != nil {
+		s.offered, s.at = true, now
+		yield()
+	}
+}
+
+// regained learns from how long somebody else had the core.
+func (s *spinner) regained(now time.Duration) {
+	if !s.offered {
+		return
+	}
+	s.offered = false
+	switch {
+	case now-s.at >= yieldLong:
+		s.shy = min(max(2*s.shy, shyLeast), shyMost)
+		s.until = now + s.shy
+	case now-s.until > s.shy:
+		s.shy = 0
+	}
 }
 
 // frames learns from frames that came so long after the ones before. What came while it spun changes nothing.

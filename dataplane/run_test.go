@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -188,6 +189,55 @@ func TestSpinningIsGivenUpWhereItDoesNotPay(t *testing.T) {
 		if s.window != c.want {
 			t.Errorf("%s: it spins %v, want %v", c.name, s.window, c.want)
 		}
+	}
+}
+
+func TestAWorkerWhoseCoreOthersUseDoesNotSpinForAWhile(t *testing.T) {
+	yields := 0
+	s := newSpinner(SpinDefault)
+	now := time.Duration(0)
+	offer := func(took time.Duration) {
+		s.offer(now, func() { yields++; now += took })
+		s.regained(now)
+	}
+	for range 100 {
+		offer(yieldLong - 1)
+	}
+	if !s.on(now, 0) || yields != 100 {
+		t.Error("others that take the core for short are no reason to sleep")
+	}
+	for want := shyLeast; want < 2*shyMost; want *= 2 {
+		want := min(want, shyMost)
+		offer(yieldLong)
+		if s.on(now+want-1, 0) || !s.on(now+want, 0) || s.on(now+want, SpinDefault) {
+			t.Fatalf("it does not sleep for %v after somebody had its core", want)
+		}
+		now += want
+		offer(0)
+	}
+	now += shyMost + 1
+	s.regained(now) // nothing was offered: it was forwarding
+	if !s.on(now, 0) {
+		t.Error("it counts time that it took itself")
+	}
+	offer(0)
+	offer(yieldLong)
+	if now += shyLeast; !s.on(now, 0) {
+		t.Error("it did not forget what it learned")
+	}
+	s.offer(now, nil)
+	if s.regained(now + time.Second); !s.on(now+time.Second, 0) {
+		t.Error("it lost a core that it does not offer")
+	}
+}
+
+func TestASpinningWorkerOffersItsCore(t *testing.T) {
+	var yields atomic.Int64
+	r := drBed(t).start(context.Background(), RunOptions{Spin: -1, Yield: func() { yields.Add(1) }})
+	testutil.Await(t, "the worker to offer its core", func() bool { return yields.Load() > 1000 })
+	r.worker.Stop()
+	if err := r.wait(); err != nil {
+		t.Error(err)
 	}
 }
 

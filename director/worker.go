@@ -178,7 +178,7 @@ func (d *director) runWorker(w *worker, done chan<- struct{}) {
 	}
 	d.log.Info("worker started", "worker", w.id, "queue", w.id, "cpu", w.cpu)
 	err := w.dp.Run(context.Background(), dataplane.RunOptions{
-		Spin: spin(d.opt.Config.Node.Idle), Clock: d.clock,
+		Spin: spin(d.opt.Config.Node.Idle), Clock: d.clock, Yield: yield(d.opt.Config.Node.Idle),
 	})
 	if err != nil {
 		select {
@@ -190,6 +190,14 @@ func (d *director) runWorker(w *worker, done chan<- struct{}) {
 
 // clock is the data plane's time: the table's, which goes on when another director goes on with its sessions.
 func (d *director) clock() time.Duration { return time.Since(d.started) + d.ahead }
+
+// yield is what a worker does with its core while it spins: with IdleSpin it is nobody else's.
+func yield(idle config.Idle) func() {
+	if idle == config.IdleSpin {
+		return nil
+	}
+	return tuning.Yield
+}
 
 func spin(idle config.Idle) time.Duration {
 	switch idle {

@@ -40,6 +40,10 @@ func shieldedProcs(cpus, workers int) int {
 	return n
 }
 
+// Yield offers the calling thread's core to whoever waits for it. It takes 0.2 us where nobody does, a turn of theirs
+// where somebody does. The Go scheduler is not told: its processor stays the thread's.
+func Yield() { _, _, _ = unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0) }
+
 // PreferThread gives the calling thread priority over others of its core, and returns what takes it back. The caller
 // has locked its goroutine to the thread. It needs CAP_SYS_NICE, or a limit (RLIMIT_NICE) that allows it.
 func PreferThread() (undo func(), err error) {
