@@ -23,10 +23,6 @@ const (
 	DefaultMaxOutput = 16 << 10        // bytes: enough for any message, too little to hurt
 )
 
-// pipeDelay is how long the output may stay open after the group is gone: only a process that
-// left the group can hold it.
-const pipeDelay = 100 * time.Millisecond
-
 // ErrBusy says that ctx ended while as many commands ran as may.
 var ErrBusy = errors.New("too many commands run already")
 
@@ -73,16 +69,19 @@ func (r *Runner) Run(ctx context.Context, c Command) (Outcome, error) {
 }
 
 func (c *Command) run(ctx context.Context) (Outcome, error) {
-	output := &capped{left: c.MaxOutput}
-	if output.left == 0 {
-		output.left = DefaultMaxOutput
+	said, w, err := listen(c.MaxOutput)
+	if err != nil {
+		return Outcome{}, fmt.Errorf("start %s: %w", c.Args[0], err)
 	}
 	cmd := exec.Command(c.Args[0], c.Args[1:]...)
-	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = output, output, pipeDelay
+	cmd.Stdout, cmd.Stderr = w, w
 	cmd.Env = append(os.Environ(), c.Env...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	began := time.Now()
-	if err := cmd.Start(); err != nil {
+	err = cmd.Start()
+	_ = w.Close()
+	if err != nil {
+		said.end()
 		return Outcome{}, fmt.Errorf("start %s: %w", c.Args[0], err)
 	}
 	group := cmd.Process.Pid
@@ -90,12 +89,12 @@ func (c *Command) run(ctx context.Context) (Outcome, error) {
 	if timedOut || !c.KeepChildren {
 		_ = syscall.Kill(-group, syscall.SIGKILL) // the leader is not reaped yet: the number is ours
 	}
-	_ = cmd.Wait() // ProcessState says it better; a pipe held open is not the command's failure
+	_ = cmd.Wait() // ProcessState says it better
 	out := Outcome{Code: cmd.ProcessState.ExitCode(), TimedOut: timedOut, Took: time.Since(began)}
 	if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signaled() {
 		out.Signal = status.Signal()
 	}
-	out.Output, out.Dropped = output.result()
+	out.Output, out.Dropped = said.end()
 	return out, nil
 }
 

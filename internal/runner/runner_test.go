@@ -106,6 +106,22 @@ func TestAChildThatLeftTheGroupDoesNotHoldTheResult(t *testing.T) {
 	}
 }
 
+func TestWhatWasSaidIsHeardHoweverLateItIsRead(t *testing.T) {
+	o, w, err := listen(100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close() // held open, as by a child that left the group
+	_ = o.r.SetReadDeadline(time.Unix(1, 0))
+	<-o.done // who reads gave up
+	if _, err := w.WriteString("words"); err != nil {
+		t.Fatal(err)
+	}
+	if kept, dropped := o.end(); string(kept) != "words" || dropped != 0 {
+		t.Errorf("kept %q, dropped %d", kept, dropped)
+	}
+}
+
 func TestChildrenCanBeSpared(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "pid")
 	c := sh("sleep 1000 >/dev/null 2>&1 & echo $! > " + file)
