@@ -86,7 +86,7 @@ func openAsavieSocket(ifc Interface, o *Options, frames int) (*xdp.Socket, error
 			CompletionRingNumDescs: o.RingSize, RxRingNumDescs: o.RingSize, TxRingNumDescs: o.RingSize,
 		})
 		busy := err != nil && strings.Contains(err.Error(), unix.EBUSY.Error()) // it does not wrap
-		if !busy || try == 10 {
+		if !busy || try == bindTries {
 			return sock, err
 		}
 	}
