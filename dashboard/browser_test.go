@@ -64,6 +64,7 @@ func newBrowser(t *testing.T) context.Context {
 	}
 	testutil.Require(t, testutil.NeedBrowser, reason)
 	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox,
+		chromedp.WSURLReadTimeout(testutil.AwaitLimit),
 		chromedp.Flag("lang", "en-GB"), chromedp.Flag("force-color-profile", "srgb"))
 	ctx, cancel := chromedp.NewExecAllocator(t.Context(), options...)
 	t.Cleanup(cancel)

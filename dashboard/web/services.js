@@ -51,9 +51,9 @@ export function services() {
   const none = h("p", { class: "note", hidden: true });
   const foot = pager(step, (by) => { offset = Math.max(0, offset + by); update(); });
   const update = async () => {
-    const asked = field.value;
-    const got = await ask("services", { q: asked, sort: sort.value, offset, limit: step });
-    if (asked !== field.value) return; // an answer to what was typed before
+    const asked = field.value, order = sort.value, from = offset;
+    const got = await ask("services", { q: asked, sort: order, offset: from, limit: step });
+    if (asked !== field.value || order !== sort.value || from !== offset) return; // an answer to what was asked before
     list.update(got.services);
     none.hidden = got.total > 0;
     none.textContent = asked ? "No service matches." : "No services are configured.";
