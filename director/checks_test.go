@@ -154,7 +154,7 @@ func TestADeadRealServerIsKickedAndReturns(t *testing.T) {
 }
 
 func TestWhatIsNotCheckedYetTakesNoClients(t *testing.T) {
-	w := newWard(t, checked(t, `warmup = "0s"`, "warmup = \"1h\"\nalpha = true"))
+	w := unstartedWard(t, checked(t, `warmup = "0s"`, "warmup = \"1h\"\nalpha = true"))
 	if got := w.listed(); got != "" {
 		t.Errorf("listed %q", got)
 	}
@@ -302,6 +302,12 @@ func TestScriptsThatCannotKeepUpAreGivenUpOldestFirst(t *testing.T) {
 	if err := os.WriteFile(fifo, []byte("go\n"), 0); err != nil {
 		t.Fatal(err)
 	}
+	testutil.Await(t, "all scripts to have run", func() bool { // close has not the patience for so many
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		_, busy := s.queue[ch.Service]
+		return !busy
+	})
 	s.close()
 	text, _ := os.ReadFile(file)
 	lines := strings.Fields(string(text))

@@ -72,12 +72,17 @@ func TestTheManagerHearsThatTheDirectorServesLivesAndEnds(t *testing.T) {
 	if got := told(t, conn, 30*time.Second); got != "WATCHDOG=1" {
 		t.Fatalf("got %q", got)
 	}
-	stop()
+	stopped := make(chan struct{})
+	go func() { // a manager that reads nothing meanwhile has its socket full soon, and misses the end
+		defer close(stopped)
+		stop()
+	}()
 	for got := "WATCHDOG=1"; got != "STOPPING=1"; got = told(t, conn, 30*time.Second) {
 		if got != "WATCHDOG=1" {
 			t.Fatalf("got %q", got)
 		}
 	}
+	<-stopped
 }
 
 func TestAWorkerThatStandsStillIsNotKeptAlive(t *testing.T) {

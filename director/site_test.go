@@ -11,15 +11,18 @@ import (
 	"testing"
 )
 
-// freeAddr returns an address that nobody listened at a moment ago.
-func freeAddr(t *testing.T) netip.AddrPort {
+// freeAddrs returns two addresses that nobody listened at a moment ago, of hosts that no other test listens at.
+func freeAddrs(t *testing.T) (out [2]netip.AddrPort) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for i, host := range []string{"127.0.77.1", "127.0.77.2"} {
+		l, err := net.Listen("tcp", host+":0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		out[i] = netip.MustParseAddrPort(l.Addr().String())
 	}
-	defer l.Close()
-	return netip.MustParseAddrPort(l.Addr().String())
+	return out
 }
 
 func fetch(addr netip.AddrPort) (string, error) {
@@ -46,7 +49,8 @@ func wantSite(t *testing.T, addr netip.AddrPort, want string) {
 func TestASiteFollowsItsAddress(t *testing.T) {
 	s := &site{name: "metrics", log: slog.New(slog.DiscardHandler)}
 	defer s.close()
-	first, second := freeAddr(t), freeAddr(t)
+	free := freeAddrs(t)
+	first, second := free[0], free[1]
 	step := func(addr netip.AddrPort, text string) {
 		t.Helper()
 		m, err := s.prepare(addr)
@@ -82,7 +86,7 @@ func TestAReloadMovesTheMetricsOrChangesNothing(t *testing.T) {
 	d := &director{Node: newTestNode(t), log: slog.New(slog.DiscardHandler), opt: Options{Config: fileOf(t, baseFile)}}
 	d.openSight()
 	defer d.sight.close()
-	addr := freeAddr(t)
+	addr := freeAddrs(t)[0]
 	listen := func(a netip.AddrPort) string { return fmt.Sprintf("[metrics]\nlisten = %q\n", a) }
 	if _, err := d.loadAll(fileOf(t, baseFile+listen(addr))); err != nil {
 		t.Fatal(err)
