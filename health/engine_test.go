@@ -240,7 +240,7 @@ func TestFailuresThatChangeNothingAreToldToThoseWhoAsk(t *testing.T) {
 func TestAnIdleCheckHasNoGoroutineAndNoTimer(t *testing.T) {
 	f := newFarm()
 	e := f.start(t, 10)
-	slow := tcp(Common{DelayLoop: Some(time.Hour), Warmup: Some(time.Hour)})
+	slow := tcp(Common{DelayLoop: Some(time.Hour), Warmup: Some(24 * time.Hour)})
 	before := runtime.NumGoroutine()
 	services := []Service{}
 	for i := range 100 {
@@ -248,8 +248,10 @@ func TestAnIdleCheckHasNoGoroutineAndNoTimer(t *testing.T) {
 		services = append(services, Service{Key: key, Servers: serversOf(100, slow)})
 	}
 	e.Change(services, nil)
-	if n := runtime.NumGoroutine() - before; n > 2 || e.Load().Checks < 9900 {
-		t.Errorf("%d goroutines more for %d checks", n, e.Load().Checks)
+	// One that happens to be due already has a goroutine for a second.
+	testutil.Await(t, "hardly any goroutine", func() bool { return runtime.NumGoroutine()-before <= 2 })
+	if e.Load().Checks < 9900 {
+		t.Errorf("%d checks wait for their time", e.Load().Checks)
 	}
 }
 
