@@ -49,7 +49,7 @@ func startNode(t *testing.T, name string, o NodeOptions) *testNode {
 	wake := make(chan struct{}, 1)
 	n.log = conntrack.NewLog(conntrack.LogOptions{Digest: o.Keys.DigestKey(), Wake: wake})
 	if !o.Addr.IsValid() {
-		o.Addr = netip.MustParseAddrPort("127.0.0.1:0")
+		o.Addr = ownHost
 	}
 	o.Name, o.Table, o.Logs, o.Wake = name, n.store, []*conntrack.Log{n.log}, wake
 	o.Heard = func(from, topic string, b []byte) {

@@ -51,7 +51,8 @@ func wire(t *testing.T) (a, b side) {
 		for _, s := range []side{a, b} {
 			must(t, s.ns.Do(func() error {
 				l, err := netlink.LinkByName("v0")
-				up = up && err == nil && l.Attrs().OperState == netlink.OperUp
+				_, noAddr := Source("v0", true, nil) // the kernel gives it a link-local address a moment later
+				up = up && err == nil && l.Attrs().OperState == netlink.OperUp && noAddr == nil
 				return err
 			}))
 		}
