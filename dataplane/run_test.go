@@ -136,7 +136,8 @@ func TestAWorkerThatHoldsFramesSleepsShortly(t *testing.T) {
 	b := drBed(t)
 	id := b.hopOf("10.0.0.21")
 	b.edited(func(s *Snapshot) { s.Hops[id].State = HopUnresolved })
-	r := b.start(context.Background(), RunOptions{})
+	still := func() time.Duration { return 10 * time.Second } // however long the test takes, the frame is not given up
+	r := b.start(context.Background(), RunOptions{Clock: still})
 	r.queue.Inject(0, syn4(t))
 	testutil.Await(t, "the director to be asked", func() bool { return len(b.notices) > 0 })
 	b.edited(func(s *Snapshot) { s.Hops[id].State = HopReady })

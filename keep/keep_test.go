@@ -125,6 +125,7 @@ func TestAKeeperEndsWithItsDirectorIfThatWants(t *testing.T) {
 func TestAKeeperStaysForAsLongAsItWasToldAndForAsLongAsAnybodyIsThere(t *testing.T) {
 	path, done := started(t)
 	c, other := dial(t, path), dial(t, path)
+	must(t, other.Store("b", fileWith(t, "y"))) // the keeper knows of it
 	must(t, c.Leave(time.Second))
 	must(t, other.Store("a", fileWith(t, "x")))
 	select {

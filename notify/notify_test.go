@@ -208,13 +208,14 @@ func TestAWebhookIsTriedAgainWhereThatMayHelp(t *testing.T) {
 }
 
 func TestAHangingWebhookDelaysNobodyElseAndLosesTheOldest(t *testing.T) {
-	hang := make(chan struct{})
-	slow := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-hang }))
+	hang, asked := make(chan struct{}), make(chan struct{}, 1)
+	slow := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked <- struct{}{}; <-hang }))
 	defer slow.Close()
 	defer close(hang)
 	_, url := serveHook(t)
 	n, j, _ := newNotifier(t, Target{Webhook: slow.URL, Timeout: time.Hour}, Target{Webhook: url, Timeout: time.Minute})
 	j.Add(down(0))
+	<-asked // the slow one has taken the first
 	const rounds, perRound = 20, 50
 	for i := range rounds { // in steps, so that the quick one keeps up
 		for range perRound {

@@ -22,6 +22,7 @@ import (
 	"ulvs/conntrack"
 	"ulvs/dataplane"
 	"ulvs/dataplane/memqueue"
+	"ulvs/internal/testutil"
 	"ulvs/lvs"
 	"ulvs/packet"
 	"ulvs/sched"
@@ -115,6 +116,18 @@ func (w *world) makeHost() {
 	w.host.SetRouteTable([]tcpip.Route{
 		{Destination: header.IPv4EmptySubnet, NIC: 1}, {Destination: header.IPv6EmptySubnet, NIC: 1},
 	})
+}
+
+// repeatNothing has nothing sent twice that is only late, on a busy machine: what comes after the end would be dropped.
+func (w *world) repeatNothing() {
+	rto, recovery := tcpip.TCPMinRTOOption(testutil.AwaitLimit), tcpip.TCPRecovery(0)
+	for _, s := range []*stack.Stack{w.stack.net, w.host} {
+		for _, option := range []tcpip.SettableTransportProtocolOption{&rto, &recovery} {
+			if err := s.SetTransportProtocolOption(tcp.ProtocolNumber, option); err != nil {
+				w.tb.Fatal(err)
+			}
+		}
+	}
 }
 
 func (w *world) run(ctx context.Context) {

@@ -142,6 +142,7 @@ func TestAProbeReachesTheRealServerByItsMethodAndIsAnswered(t *testing.T) {
 			t.Run(p.name+"/"+name, func(t *testing.T) {
 				spec, svc := p.spec(proto)
 				w := newWorld(t, svc)
+				w.repeatNothing()
 				at := netip.MustParseAddrPort(p.answers)
 				want := "hello from " + p.from
 				if proto == lvs.ProtoTCP {
@@ -255,11 +256,33 @@ func TestAProbeThatCouldNotBeSentSaysWhy(t *testing.T) {
 	next.Hops = []dataplane.Hop{{}, {State: dataplane.HopUnresolved}}
 	next.Generation++
 	w.snap.Store(&next)
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second) // far longer than a worker takes to try
-	defer cancel()
+	ctx := overtaken{t.Context(), make(chan struct{})}
+	go func() {
+		for w.verdict(dataplane.DropNeighbour) == 0 && t.Context().Err() == nil { // the worker tried, and gave up
+			time.Sleep(time.Millisecond)
+		}
+		close(ctx.done)
+	}()
 	_, err := w.stack.Dial(ctx, spec)
 	if err == nil || !bytes.Contains([]byte(err.Error()), []byte("not sent, drop_neighbour")) {
 		t.Fatalf("the error is %v", err)
+	}
+}
+
+// overtaken is a context whose time is over when done is closed.
+type overtaken struct {
+	context.Context
+	done chan struct{}
+}
+
+func (o overtaken) Done() <-chan struct{} { return o.done }
+
+func (o overtaken) Err() error {
+	select {
+	case <-o.done:
+		return context.DeadlineExceeded
+	default:
+		return nil
 	}
 }
 
