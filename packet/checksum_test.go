@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"math/rand/v2"
 	"testing"
+
+	"ulvs/internal/testutil"
 )
 
 // RFC 1071 section 3: 0001 f203 f4f5 f6f7 sum to ddf2 in network order.
@@ -24,7 +26,7 @@ func TestDeltaOfTheRFC1624Example(t *testing.T) {
 }
 
 func TestSumEqualsTheSlowSumForEveryLength(t *testing.T) {
-	r := printedSeed(t)
+	r := testutil.Rand(t)
 	for n := range 300 {
 		b := randomBytes(r, n)
 		if got, want := WirePort(uint16(^Fold(Sum(b, 0)))), slowSum(b); got != want {
@@ -47,7 +49,7 @@ func TestSumOfFFsAndOfTheHighestInitialValueDoesNotOverflow(t *testing.T) {
 }
 
 func TestASumMayBeTakenInPieces(t *testing.T) {
-	r := printedSeed(t)
+	r := testutil.Rand(t)
 	b := randomBytes(r, 101)
 	for cut := 0; cut < len(b); cut += 2 {
 		if got, want := Fold(Sum(b[cut:], Sum(b[:cut], 0))), Fold(Sum(b, 0)); got != want {
@@ -92,7 +94,7 @@ func TestRecordedIPv6ChecksumsAreRight(t *testing.T) {
 }
 
 func TestThePseudoHeaderIsSummedAsIfItWereBytes(t *testing.T) {
-	r := printedSeed(t)
+	r := testutil.Rand(t)
 	for range 1000 {
 		addr := [4]uint64{r.Uint64(), r.Uint64(), r.Uint64(), r.Uint64()}
 		length := r.IntN(65536)
@@ -127,7 +129,7 @@ func TestPseudoSumFollowsTheFamily(t *testing.T) {
 }
 
 func TestDeltasOfAllWidthsEqualRecomputing(t *testing.T) {
-	r := printedSeed(t)
+	r := testutil.Rand(t)
 	for range 10_000 {
 		was, now := randomBytes(r, 40), randomBytes(r, 40)
 		d := Delta(0).Change16(le16(was), le16(now)).Change32(le32(was[4:]), le32(now[4:])).
@@ -174,7 +176,7 @@ func TestUDPZeroRules(t *testing.T) {
 }
 
 func TestDecTTLEqualsRecomputingForEveryTTL(t *testing.T) {
-	r := printedSeed(t)
+	r := testutil.Rand(t)
 	for ttl := 1; ttl < 256; ttl++ {
 		for range 300 {
 			h := IPv4(tcp4().withTTL(uint8(ttl)).packet())
@@ -218,13 +220,6 @@ func TestNothingOnTheHotPathAllocates(t *testing.T) {
 	if got != 0 {
 		t.Errorf("rewriting a header allocates %v times", got)
 	}
-}
-
-func printedSeed(t *testing.T) *rand.Rand {
-	t.Helper()
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	return rand.New(rand.NewPCG(seed, 1))
 }
 
 func randomBytes(r *rand.Rand, n int) []byte {

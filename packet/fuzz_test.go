@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"testing"
+
+	"ulvs/internal/testutil"
 )
 
 // seedFrames is one frame of every sort, good and bad: what fuzzing starts from.
@@ -111,9 +113,7 @@ func dirtyParsed() Parsed {
 // Random bytes seldom get past the checksum, so this mutates good frames and
 // repairs what would hide the rest.
 func TestParseEqualsSlowParserOnMutatedFrames(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	r := rand.New(rand.NewPCG(seed, 1))
+	r := testutil.Rand(t)
 	seeds := seedFrames()
 	for range 100_000 {
 		frame := append([]byte(nil), seeds[r.IntN(len(seeds))]...)

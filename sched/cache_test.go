@@ -2,9 +2,9 @@ package sched
 
 import (
 	"encoding/binary"
-	"math/rand/v2"
 	"testing"
 
+	"ulvs/internal/testutil"
 	"ulvs/packet"
 )
 
@@ -81,9 +81,7 @@ func TestAFullCollectionFreesWhatIsIdleForTheExpiration(t *testing.T) {
 }
 
 func TestMembersAreForgottenWhenNobodyNamesThem(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	r := rand.New(rand.NewPCG(seed, 0))
+	r := testutil.Rand(t)
 	pool := someDests(400)
 	s := newUpdated(t, "lblcr", pool[:1])
 	c := cacheOf(s)
