@@ -87,7 +87,7 @@ func TestSIGTERMLeavesNothingBehind(t *testing.T) {
 	for _, mode := range []string{"user", "netlink"} {
 		t.Run("vip_mode "+mode, func(t *testing.T) {
 			l := newLab(t, lab.Options{Prefix: "t-term"})
-			before := addressesOf(t, l, "d1")
+			before := settledAddresses(t, l, "d1")
 			d := start(t, l, lab.ConfigOptions{Extra: fmt.Sprintf("vip_mode = %q", mode)})
 			load(t, l, lvs.MethodTUN)
 			d.stop() // wants exit status 0
@@ -108,7 +108,7 @@ func TestSIGTERMLeavesNothingBehind(t *testing.T) {
 
 func TestABadConfigurationChangesNothing(t *testing.T) {
 	l := newLab(t, lab.Options{Prefix: "t-bad", RealServers: 1})
-	before := addressesOf(t, l, "d1")
+	before := settledAddresses(t, l, "d1")
 	code, said := runFailing(t, l, fmt.Sprintf(`[node]
 interfaces = ["c0", "eth77"]
 vip_mode = "netlink"

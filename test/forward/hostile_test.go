@@ -86,7 +86,8 @@ func (v *victim) frames() []hostileFrame {
 }
 
 // sendFrames hands frames to the director's c0 as they are: at its port of the switch, because a
-// bridge's netfilter throws some of them away.
+// bridge's netfilter throws some of them away. A cable holds 256 frames: where a busy machine has not taken them out
+// yet, the kernel has no room, and is asked again.
 func sendFrames(tb testing.TB, l *lab.Lab, frames ...[]byte) {
 	tb.Helper()
 	inside(tb, l, "sw0", func() error {
@@ -102,7 +103,12 @@ func sendFrames(tb testing.TB, l *lab.Lab, frames ...[]byte) {
 		to := &unix.SockaddrLinklayer{Ifindex: dev.Attrs().Index}
 		var errs []error
 		for _, f := range frames {
-			errs = append(errs, unix.Sendto(fd, f, 0, to))
+			var err error
+			testutil.Await(tb, "room for a frame", func() bool {
+				err = unix.Sendto(fd, f, 0, to)
+				return !errors.Is(err, unix.ENOBUFS)
+			})
+			errs = append(errs, err)
 		}
 		return errors.Join(errs...)
 	})

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os/exec"
+	"strings"
 	"testing"
 	"time"
 
@@ -56,7 +57,11 @@ func iperf(l *lab.Lab, to netip.AddrPort, args ...string) (r iperfResult) {
 // iperfGbit is a transfer's rate as received, in Gbit/s.
 func iperfGbit(tb testing.TB, l *lab.Lab, to netip.AddrPort) float64 {
 	tb.Helper()
-	r := iperf(l, to, "-t", fmt.Sprint(iperfSeconds))
+	var r iperfResult
+	testutil.Await(tb, "iperf3 to be done with the client before", func() bool {
+		r = iperf(l, to, "-t", fmt.Sprint(iperfSeconds))
+		return !strings.Contains(r.Error, "busy")
+	})
 	if r.Error != "" || r.End.Received.Bytes == 0 {
 		tb.Fatalf("iperf3 to %s carried %.0f bytes: %s", to, r.End.Received.Bytes, r.Error)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/vishvananda/netlink"
 
+	"ulvs/internal/testutil"
 	"ulvs/test/lab"
 )
 
@@ -93,4 +94,15 @@ func addressesOf(tb testing.TB, l *lab.Lab, ns string) string {
 		return err
 	})
 	return b.String()
+}
+
+// settledAddresses is addressesOf once the kernel has given all links of a director their own, which it does some time
+// after they are up.
+func settledAddresses(tb testing.TB, l *lab.Lab, ns string) (list string) {
+	tb.Helper()
+	testutil.Await(tb, "link-local addresses of "+ns, func() bool {
+		list = addressesOf(tb, l, ns)
+		return strings.Count(list, "fe80:") == len(directorLinks)
+	})
+	return list
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 
@@ -41,7 +42,8 @@ func checked(config string) string {
 	return out
 }
 
-// awaitStates waits until every real server is in the state that want says, "" being up.
+// awaitStates waits until every real server is in the state that want says, "" being up, and the workers know: it is
+// told a moment earlier.
 func (d *director) awaitStates(what string, want func(s *control.Service, r *control.RealServer) string) {
 	d.tb.Helper()
 	last := ""
@@ -57,7 +59,8 @@ func (d *director) awaitStates(what string, want func(s *control.Service, r *con
 			for k := range list[i].RealServers {
 				r := &list[i].RealServers[k]
 				w := want(&list[i], r)
-				if w == "" && r.State == "up" || w != "" && r.State == "down" && strings.Contains(r.Reason, w) {
+				if r.TakesClients() == (w == "") && (w == "" && r.State == "up" ||
+					w != "" && r.State == "down" && strings.Contains(r.Reason, w)) {
 					continue
 				}
 				last += fmt.Sprintf("%s %s: %s is %s (%s), want %q\n", list[i].Protocol, list[i].VIP, r.Address,
@@ -171,7 +174,7 @@ func TestASorryServerOnTheDirectorAnswersWhenAllAreDown(t *testing.T) {
 	for _, to := range []netip.AddrPort{
 		target(l, lvs.MethodDR, false, lab.PortHTTP), target(l, lvs.MethodNAT, false, lab.PortMapped),
 	} {
-		d.awaitState(to, control.StateSorry)
+		d.awaitSorry(to)
 		r := labtest.Load(t, l, lab.LoadOptions{
 			Kind: lab.KindHTTP, Target: to, Connections: 20, Parallel: 4, Download: 1 << 18,
 		})
@@ -189,12 +192,15 @@ func TestASorryServerOnTheDirectorAnswersWhenAllAreDown(t *testing.T) {
 	labtest.Load(t, l, lab.LoadOptions{Kind: lab.KindHTTP, Target: back, Connections: 6})
 }
 
-func (d *director) awaitState(service netip.AddrPort, state string) {
+// awaitSorry waits until the sorry server has the service, and is listed: then the workers know.
+func (d *director) awaitSorry(service netip.AddrPort) {
 	d.tb.Helper()
-	testutil.Await(d.tb, fmt.Sprintf("%s to be %s", service, state), func() bool {
+	testutil.Await(d.tb, service.String()+" to be the sorry server's", func() bool {
 		for _, s := range d.services() {
 			if s.VIP == service && s.Protocol == "tcp" {
-				return s.State == state
+				return s.State == control.StateSorry && slices.ContainsFunc(s.RealServers, func(r control.RealServer) bool {
+					return r.State == control.StateSorry && r.TakesClients()
+				})
 			}
 		}
 		return false

@@ -44,15 +44,20 @@ func TestVIPsOnTheInterface(t *testing.T) {
 func TestTheEleventhOfTenSessionsIsRefused(t *testing.T) {
 	l := newLab(t, lab.Options{Prefix: "t-max"})
 	d := start(t, l, lab.ConfigOptions{Methods: []lvs.Method{lvs.MethodDR}, Family: 4, Extra: "max_conns = 10"})
-	r, err := l.Load(context.Background(), "c1", lab.LoadOptions{
-		Kind: lab.KindTCP, Target: target(l, lvs.MethodDR, false, lab.PortEcho), Connections: 11, Parallel: 11,
-		Together: true, Requests: 3, Upload: 5000, Timeout: 3 * time.Second,
-	})
+	to := target(l, lvs.MethodDR, false, lab.PortEcho)
+	var ten []*session
+	for range 10 {
+		ten = append(ten, connect(t, l, to))
+	}
+	r, err := l.Load(context.Background(), "c1", lab.LoadOptions{Kind: lab.KindTCP, Target: to, Timeout: 2 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.Connections != 10 || r.OK != 30 || r.Failed != 3 {
-		t.Errorf("%d connections, %d answers, %d failed; want 10, 30, 3: %v", r.Connections, r.OK, r.Failed, r.Errors)
+	if r.Connections != 0 || r.Failed != 1 {
+		t.Errorf("the eleventh: %+v, want no connection", r)
+	}
+	for _, s := range ten {
+		s.echo(strings.Repeat("the ten go on\n", 400))
 	}
 	st := d.status()
 	if d.verdict("drop_table_full") == 0 || st.Sessions.Refused == 0 {
