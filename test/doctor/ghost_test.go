@@ -3,6 +3,7 @@ package doctor
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"net"
 	"net/netip"
 	"testing"
@@ -14,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"ulvs/ha"
+	"ulvs/internal/testutil"
 	"ulvs/test/lab"
 )
 
@@ -152,7 +154,12 @@ func flood(t *testing.T, l *lab.Lab, ns string, vip netip.Addr) {
 	eth := &layers.Ethernet{SrcMAC: ifi.HardwareAddr, DstMAC: mac, EthernetType: layers.EthernetTypeIPv4}
 	out := frame(t, eth, ip, udp)
 	for range floodFrames {
-		if _, err := conn.WriteTo(out, &packet.Addr{HardwareAddr: mac}); err != nil {
+		var err error
+		testutil.Await(t, "room for a frame", func() bool { // a busy machine's kernel has none now and then
+			_, err = conn.WriteTo(out, &packet.Addr{HardwareAddr: mac})
+			return !errors.Is(err, unix.ENOBUFS)
+		})
+		if err != nil {
 			t.Fatal(err)
 		}
 	}
