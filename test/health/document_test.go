@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -139,11 +140,13 @@ func TestTheDocumentsDirectorDoesWhatItSays(t *testing.T) {
 		t.Errorf("found after %v, want 3 retries 3 s apart", took)
 	}
 	t.Logf("found after %v", took)
+	s.awaitOnly("127.0.0.1:80")
 	s.answeredBy("sorry")
 
 	back := time.Now()
 	must(t, restartWeb(s, real))
 	s.awaitServer(events.ServerUp, real, back)
+	s.awaitOnly(joinPort(real.Addr.IPv4))
 	s.answeredBy(real.Name)
 }
 
@@ -193,6 +196,24 @@ func (s *site) happenedAt(kind events.Kind, real lab.Real, since time.Time) time
 	}
 	s.t.Fatalf("no %s of %s", kind, real.Name)
 	return time.Time{}
+}
+
+// awaitOnly waits until the workers send clients to one server and no other: an event is told a moment before.
+func (s *site) awaitOnly(address string) {
+	s.t.Helper()
+	testutil.Await(s.t, "only "+address+" to take clients", func() bool {
+		list, err := s.client.Services(context.Background(), control.ServiceFilter{})
+		if err != nil || len(list) != 1 {
+			return false
+		}
+		var takes []string
+		for _, r := range list[0].RealServers {
+			if r.TakesClients() {
+				takes = append(takes, r.Address.String())
+			}
+		}
+		return slices.Equal(takes, []string{address})
+	})
 }
 
 // answeredBy wants all answers of the VIP to come from one server.

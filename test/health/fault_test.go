@@ -76,6 +76,7 @@ func (s *site) breaks(f *fault, victim lab.Real) {
 		}
 		t.Logf("%s: %v: %s", svc, e.Time.Sub(began).Round(time.Millisecond), e.Reason)
 	}
+	s.awaitUsed(victim, false, want)
 	for svc, n := range s.clients(victim.Name) {
 		if lost := slices.Contains(want, svc); n > 0 && lost || n != 10 && !lost {
 			t.Errorf("%s sent %d of 30 clients to %s", svc, n, victim.Name)
@@ -84,6 +85,7 @@ func (s *site) breaks(f *fault, victim lab.Real) {
 	healed := time.Now()
 	must(t, f.heal(s, victim))
 	s.awaitEvents(events.ServerUp, victim, healed, want)
+	s.awaitUsed(victim, true, want)
 	if got := slices.Sorted(maps.Keys(s.happened(events.ServerDown, victim, began))); !slices.Equal(got, want) {
 		t.Errorf("down were %q, want %q", got, want)
 	}

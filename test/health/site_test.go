@@ -3,6 +3,7 @@ package health
 import (
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -121,6 +122,15 @@ func (s *site) startNginx(real string) {
 		s.t.Fatal(err)
 	}
 	s.nginx[real] = s.launch(real, path, "-p", dir, "-c", conf)
+	testutil.Await(s.t, "nginx on "+real+" to listen", func() bool {
+		return s.Do(real, func() error {
+			conn, err := net.Dial("tcp", net.JoinHostPort("::1", fmt.Sprint(lab.PortHTTP)))
+			if err == nil {
+				err = conn.Close()
+			}
+			return err
+		}) == nil
+	})
 }
 
 // config has a service of each method and family, all of whose real servers are checked by HTTP.
@@ -168,6 +178,22 @@ func (s *site) startDirector() {
 			}
 		}
 		return err == nil && len(list) > 0
+	})
+}
+
+// awaitUsed waits until the workers know that a real server is up, or down, in these services: an event is told a
+// moment before.
+func (s *site) awaitUsed(real lab.Real, up bool, services []string) {
+	s.t.Helper()
+	own := []string{joinPort(real.Addr.IPv4), joinPort(real.Addr.IPv6)}
+	other := func(r control.RealServer) bool {
+		return slices.Contains(own, r.Address.String()) && r.TakesClients() != up
+	}
+	testutil.Await(s.t, fmt.Sprintf("%s to be used: %v", real.Name, up), func() bool {
+		list, err := s.client.Services(context.Background(), control.ServiceFilter{})
+		return err == nil && !slices.ContainsFunc(list, func(svc control.Service) bool {
+			return slices.Contains(services, svc.Name()) && slices.ContainsFunc(svc.RealServers, other)
+		})
 	})
 }
 
