@@ -24,20 +24,22 @@ func TestAVIPWithoutAnOwnerIsAnAlarm(t *testing.T) {
 	d1.await("MASTER")
 	shell(t, l, "d1", "ip", "link", "set", "s0", "down")
 	d1.await("FAULT")
+	testutil.Await(t, "an alarm: nobody holds the VIP", func() bool {
+		in := d1.named("VI_1")
+		return in.Masters == 0 && strings.Contains(in.Alarm, "no director")
+	})
 	d1.awaitEvent(events.OwnerMissing)
-	if in := d1.named("VI_1"); in.Masters != 0 || !strings.Contains(in.Alarm, "no director") {
-		t.Errorf("nobody holds the VIP, and it is %+v", in)
-	}
 	st, err := d1.client.Status(t.Context())
 	if err != nil || !slices.Contains(st.Alarms, "VI_1: no director holds its VIPs") {
 		t.Errorf("nobody holds the VIP, and the status has the alarms %v, %v", st.Alarms, err)
 	}
 	shell(t, l, "d1", "ip", "link", "set", "s0", "up")
 	d1.await("MASTER")
+	testutil.Await(t, "the alarm's end: d1 holds the VIP", func() bool {
+		in := d1.named("VI_1")
+		return in.Masters == 1 && in.Alarm == ""
+	})
 	d1.awaitEvent(events.OwnerReturned)
-	if in := d1.named("VI_1"); in.Masters != 1 || in.Alarm != "" {
-		t.Errorf("d1 holds the VIP, and it is %+v", in)
-	}
 }
 
 // A peer with other services is named, until it has the same ones.

@@ -1,7 +1,6 @@
 package failover
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -36,9 +35,8 @@ func voting(t *testing.T, l *lab.Lab, ns string, priority int) options {
 func (p *peer) awaitDirectors(n int) {
 	p.t.Helper()
 	testutil.Await(p.t, fmt.Sprintf("%s to see %d directors and its gateway", p.name, n), func() bool {
-		v, err := p.client.VRRP(context.Background())
-		return err == nil && v.Instances[0].Members == n && v.Instances[0].Gateway == "answers" &&
-			v.Instances[0].Mode == "quorum"
+		in := p.instance()
+		return in.Members == n && in.Gateway == "answers" && in.Mode == "quorum"
 	})
 }
 

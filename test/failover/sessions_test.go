@@ -164,7 +164,8 @@ func TestNoConnectionIsLostWhenItsDirectorDies(t *testing.T) {
 			t.Fatalf("%d of %d connections broke when their director came back, the first by: %v", len(lost), conns, lost[0])
 		}
 	}
-	if v := d2.sync(); len(v.Peers) != 1 || v.Peers[0].Name == "" || v.Records["inserted"] == 0 {
-		t.Errorf("ulvs sync shows %+v", v)
-	}
+	testutil.Await(t, "ulvs sync to show d1 and its sessions", func() bool {
+		v := d2.sync()
+		return len(v.Peers) == 1 && v.Peers[0].Name == "d1" && v.Records["inserted"] > 0
+	})
 }
