@@ -85,9 +85,10 @@ func (f *flow) write(text string) error {
 func (f *flow) datagram(text string) error {
 	buf := make([]byte, 256)
 	for end := time.Now().Add(answerLimit); time.Now().Before(end); {
-		if err := errors.Join(f.conn.SetDeadline(time.Now().Add(200*time.Millisecond)), f.write(text)); err != nil {
+		if err := f.conn.SetDeadline(time.Now().Add(200 * time.Millisecond)); err != nil {
 			return err
 		}
+		_ = f.write(text) // refused now and then while there is no director
 		n, err := f.conn.Read(buf)
 		name, back, ok := strings.Cut(string(buf[:n]), "\n")
 		if err != nil || !ok || back != text {
