@@ -10,18 +10,26 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"ulvs/internal/testutil"
 )
 
-// serve starts a server on a free port.
-func serve(t *testing.T) netip.AddrPort {
+// serve starts a server on a free port: TCP's is free, and UDP's may be somebody else's.
+func serve(t *testing.T) (at netip.AddrPort) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	var s *Server
+	var err error
+	for range 10 {
+		l, lerr := net.Listen("tcp", "127.0.0.1:0")
+		if lerr != nil {
+			t.Fatal(lerr)
+		}
+		at = netip.MustParseAddrPort(l.Addr().String())
+		_ = l.Close()
+		if s, err = Listen(at.Port()); err == nil {
+			break
+		}
 	}
-	at := netip.MustParseAddrPort(l.Addr().String())
-	_ = l.Close()
-	s, err := Listen(at.Port())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,8 +50,9 @@ func serve(t *testing.T) netip.AddrPort {
 // pass. Of ten runs on a CPU that ten processes wanted, three let 0.3 s pass so.
 const tries = 5
 
-// runAnswered is Run, until something is answered.
+// runAnswered is Run, until something is answered; nothing is given up that only is late.
 func runAnswered(t *testing.T, o Options) (r *Report, err error) {
+	o.Timeout = testutil.AwaitLimit
 	for range tries {
 		if r, err = Run(t.Context(), o); err != nil || r.Ops > 0 {
 			break
