@@ -70,20 +70,34 @@ func NewTransport(o TransportOptions) (*Transport, error) {
 	if !o.Addr.IsValid() || o.Addr.Addr().IsUnspecified() {
 		return nil, fmt.Errorf("sync: %s is not one address of one interface", o.Addr)
 	}
-	var err error
-	if t.tcp, err = net.ListenTCP("tcp", net.TCPAddrFromAddrPort(o.Addr)); err != nil {
+	if err := t.listen(); err != nil {
 		return nil, fmt.Errorf("sync: %w", err)
 	}
-	addr := netip.AddrPortFrom(o.Addr.Addr(), uint16(t.tcp.Addr().(*net.TCPAddr).Port))
-	if t.udp, err = net.ListenUDP("udp", net.UDPAddrFromAddrPort(addr)); err != nil {
-		_ = t.tcp.Close()
-		return nil, fmt.Errorf("sync: %w", err)
-	}
-	t.opt.Addr = addr
 	enlarge(t.udp)
 	t.running.Go(t.runPackets)
 	t.running.Go(t.runStreams)
 	return t, nil
+}
+
+// portTries is how often a free port of TCP's is asked for that may be taken for UDP.
+const portTries = 16
+
+// listen opens both sockets on one port: the given one, or for port 0 one that is free for both.
+func (t *Transport) listen() (err error) {
+	host, given := t.opt.Addr.Addr(), t.opt.Addr.Port()
+	for try := 1; ; try++ {
+		if t.tcp, err = net.ListenTCP("tcp", net.TCPAddrFromAddrPort(netip.AddrPortFrom(host, given))); err != nil {
+			return err
+		}
+		t.opt.Addr = netip.AddrPortFrom(host, uint16(t.tcp.Addr().(*net.TCPAddr).Port))
+		if t.udp, err = net.ListenUDP("udp", net.UDPAddrFromAddrPort(t.opt.Addr)); err == nil {
+			return nil
+		}
+		_ = t.tcp.Close()
+		if given != 0 || try == portTries {
+			return err
+		}
+	}
 }
 
 // enlarge makes the socket's buffers as large as the system allows: past its limits for root. The default holds 12 ms
