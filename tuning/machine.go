@@ -34,6 +34,10 @@ type CPU struct {
 	Siblings []int  `json:"siblings"` // threads of its core, itself included
 	Isolated bool   `json:"isolated"` // isolcpus
 	Governor string `json:"governor"` // of its frequency; empty: it has none
+	// What its deepest sleep state takes to come out of, in microseconds (0: it has none), and how much of that is
+	// allowed now: pm_qos_resume_latency_us, where 0 is any and "n/a" none; empty: the kernel has no such limit.
+	WakeUS    int    `json:"wake_us"`
+	WakeLimit string `json:"wake_limit"`
 }
 
 // HugePages are the 2 MiB pages of a NUMA node.

@@ -67,6 +67,7 @@ func (p *Plan) host(m *Machine, w Wish) {
 	p.memlock(m)
 	for _, id := range p.busyCPUs() {
 		p.governor(m.cpu(id))
+		p.sleep(m.cpu(id))
 	}
 }
 
@@ -147,4 +148,25 @@ func (p *Plan) governor(c *CPU) {
 		Name: fmt.Sprintf("/sys/devices/system/cpu/cpu%d/cpufreq/scaling_governor", c.ID)},
 		Subject: fmt.Sprintf("CPU %d", c.ID), What: "governor", Now: c.Governor, Wanted: "performance",
 		Value: "performance", Why: "no frequency to be raised first when a burst comes"})
+}
+
+// wakeMostUS leaves C1 and C1E (2 and 10 us), and no deeper sleep: coming out of C6 takes 100 us and more.
+const wakeMostUS = 20
+
+func cpuWakeLimit(id int) string {
+	return fmt.Sprintf("/sys/devices/system/cpu/cpu%d/power/pm_qos_resume_latency_us", id)
+}
+
+// sleep keeps a core from sleep states that it comes out of slowly; what allows less is left alone.
+func (p *Plan) sleep(c *CPU) {
+	if c.WakeLimit == "" || c.WakeUS <= wakeMostUS {
+		return
+	}
+	want := strconv.Itoa(wakeMostUS)
+	if n, err := strconv.Atoi(c.WakeLimit); err != nil || n > 0 && n < wakeMostUS {
+		want = c.WakeLimit // n/a: it does not sleep at all
+	}
+	p.add(Item{Setting: Setting{Kind: KindFile, Name: cpuWakeLimit(c.ID)}, Subject: fmt.Sprintf("CPU %d", c.ID),
+		What: "wake-up, us", Now: c.WakeLimit, Wanted: want, Value: want,
+		Why: fmt.Sprintf("the first frame after a pause does not wait %d us for the core to wake up", c.WakeUS)})
 }

@@ -161,3 +161,31 @@ func TestWorkersAreWhereTheConfigurationWantsThem(t *testing.T) {
 		t.Error("CPU 99 is not refused")
 	}
 }
+
+func TestACoreSleepsNoDeeperThanItWakesInTime(t *testing.T) {
+	for _, c := range []struct {
+		limit  string // pm_qos_resume_latency_us
+		us     int    // of the deepest sleep state
+		wanted string // empty: no item
+	}{
+		{"0", 133, "20"}, {"100", 133, "20"}, {"5", 133, "5"}, {"n/a", 133, "n/a"}, {"20", 133, "20"},
+		{"0", 10, ""}, {"0", 0, ""}, {"", 133, ""},
+	} {
+		m := machine.Open(t, "ixgbe-2").Read()
+		for i := range m.CPUs {
+			m.CPUs[i].WakeLimit, m.CPUs[i].WakeUS = c.limit, c.us
+		}
+		plan, err := tuning.MakePlan(m, wishes["ixgbe-2"])
+		if err != nil {
+			t.Fatal(err)
+		}
+		items := slices.DeleteFunc(plan.Items, func(i tuning.Item) bool { return i.What != "wake-up, us" })
+		switch {
+		case c.wanted == "" && len(items) > 0:
+			t.Errorf("%+v: %+v is planned", c, items[0])
+		case c.wanted != "" && (len(items) == 0 || items[0].Wanted != c.wanted ||
+			(items[0].State == tuning.StateChange) != (c.limit != c.wanted)):
+			t.Errorf("%+v: planned is %+v", c, items)
+		}
+	}
+}

@@ -174,9 +174,18 @@ func (r *reader) cpus() (cpus []CPU) {
 		cpus = append(cpus, CPU{
 			ID: id, Node: nodes[id], Siblings: siblings, Isolated: slices.Contains(isolated, id),
 			Governor: r.text(folder + "/cpufreq/scaling_governor"),
+			WakeUS:   r.deepest(folder + "/cpuidle"), WakeLimit: r.text(cpuWakeLimit(id)),
 		})
 	}
 	return cpus
+}
+
+// deepest returns the longest exit latency of a core's sleep states, in microseconds.
+func (r *reader) deepest(folder string) (us int) {
+	for _, state := range r.names(folder) {
+		us = max(us, r.number(folder+"/"+state+"/latency", 0))
+	}
+	return us
 }
 
 // nodes returns the NUMA node of each CPU; 0 without NUMA.
