@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"ulvs/config"
+	"ulvs/internal/wholefile"
 )
 
 // Where the files are, below the machine's root.
@@ -184,30 +185,13 @@ func Write(root string, files []File) error {
 			return fmt.Errorf("write %s: %w", path, err)
 		}
 		if old, err := os.ReadFile(path); f.Name == ConfigFile && err == nil && string(old) != f.Text {
-			if err := writeFile(path+".old", string(old), f.Mode); err != nil {
-				return err
+			if err := wholefile.Write(path+".old", old, f.Mode); err != nil {
+				return fmt.Errorf("keep the old %s: %w", path, err)
 			}
 		}
-		if err := writeFile(path, f.Text, f.Mode); err != nil {
-			return err
+		if err := wholefile.Write(path, []byte(f.Text), f.Mode); err != nil {
+			return fmt.Errorf("write %s: %w", path, err)
 		}
-	}
-	return nil
-}
-
-// writeFile replaces a file in one step: the power may go at any time.
-func writeFile(path, text string, mode fs.FileMode) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".ulvs-*")
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	_, err = f.WriteString(text)
-	err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(fmt.Errorf("write %s: %w", path, err), os.Remove(f.Name()))
 	}
 	return nil
 }

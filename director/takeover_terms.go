@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"ulvs/internal/wholefile"
 )
 
 // termStore keeps the terms that this director voted in over a crash: a vote is worth nothing if its director
@@ -95,21 +97,8 @@ func (s *termStore) write() error {
 	if err != nil {
 		return fmt.Errorf("keep terms: %w", err)
 	}
-	next := s.path + ".new"
-	f, err := os.OpenFile(next, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o640)
-	if err != nil {
+	if err := wholefile.Write(s.path, append(text, '\n'), 0o600); err != nil {
 		return fmt.Errorf("keep terms: %w", err)
 	}
-	_, err = f.Write(append(text, '\n'))
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return fmt.Errorf("keep terms in %s: %w", next, err)
-	}
-	if err := os.Rename(next, s.path); err != nil {
-		return fmt.Errorf("keep terms: %w", err)
-	}
-	dir, err := os.Open(filepath.Dir(s.path))
-	if err != nil {
-		return fmt.Errorf("keep terms: %w", err)
-	}
-	return errors.Join(dir.Sync(), dir.Close())
+	return nil
 }

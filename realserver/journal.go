@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"ulvs/internal/wholefile"
 )
 
 // DefaultState is the journal: what Setup was asked for and what was there before. It is gone after
@@ -142,10 +144,7 @@ func writeJSON(path string, v any) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
-	if err := os.WriteFile(path+".new", append(text, '\n'), 0o644); err != nil {
-		return err
-	}
-	return os.Rename(path+".new", path)
+	return wholefile.Write(path, append(text, '\n'), 0o644)
 }
 
 // save writes the file; a journal of nothing needs none.

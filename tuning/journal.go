@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"ulvs/internal/wholefile"
 )
 
 // DefaultJournal is where apply writes what was there before.
@@ -87,13 +89,7 @@ func (s FileStore) Save(j *Journal) error {
 		err = os.MkdirAll(filepath.Dir(s.Path), 0o755)
 	}
 	if err == nil {
-		err = writeSynced(s.Path+".new", append(text, '\n'))
-	}
-	if err == nil {
-		err = os.Rename(s.Path+".new", s.Path)
-	}
-	if err == nil {
-		err = syncFolder(filepath.Dir(s.Path))
+		err = wholefile.Write(s.Path, append(text, '\n'), 0o600)
 	}
 	if err != nil {
 		return fmt.Errorf("write the tuning journal: %w", err)
@@ -101,29 +97,12 @@ func (s FileStore) Save(j *Journal) error {
 	return nil
 }
 
-func writeSynced(path string, text []byte) error {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(text)
-	return errors.Join(err, f.Sync(), f.Close())
-}
-
-func syncFolder(path string) error {
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}
-
 // Remove removes the file.
 func (s FileStore) Remove() error {
 	if err := os.Remove(s.Path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove the tuning journal: %w", err)
 	}
-	return syncFolder(filepath.Dir(s.Path))
+	return wholefile.SyncFolder(filepath.Dir(s.Path))
 }
 
 // Lock keeps other ulvs from tuning until the result is called. It waits for nobody.

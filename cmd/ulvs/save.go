@@ -8,12 +8,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
 	"ulvs/config"
 	"ulvs/control"
+	"ulvs/internal/wholefile"
 )
 
 // configMode is that of a configuration that did not exist.
@@ -125,7 +125,7 @@ func (s *saving) save() ([]string, error) {
 		return nil, fmt.Errorf("save: nothing was written: %w", err)
 	}
 	if s.path != s.from || !bytes.Equal(merged, text) {
-		if err := replaceFile(s.path, merged); err != nil {
+		if err := wholefile.Rewrite(s.path, merged, configMode); err != nil {
 			return nil, fmt.Errorf("save: %w", err)
 		}
 	}
@@ -141,38 +141,4 @@ func (s *saving) checkLoaded(file *config.Config) error {
 	}
 	return fmt.Errorf("save: %s was edited and not loaded:\n%s\nulvs reload loads it and undoes edits made by hand; "+
 		"ulvs save --force undoes this", s.path, strings.Join(changed, "\n"))
-}
-
-// replaceFile writes a file as a whole or not at all, with the mode and owner of the old one.
-func replaceFile(path string, text []byte) (err error) {
-	tmp, err := os.CreateTemp(filepath.Dir(path), ".ulvs-save-")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.Remove(tmp.Name()))
-		}
-	}()
-	_, err = tmp.Write(text)
-	if err = errors.Join(err, dressAs(tmp, path), tmp.Sync(), tmp.Close()); err != nil {
-		return err
-	}
-	return os.Rename(tmp.Name(), path)
-}
-
-// dressAs gives a file the mode and owner of the one at path.
-func dressAs(f *os.File, path string) error {
-	info, err := os.Stat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return f.Chmod(configMode)
-	}
-	if err != nil {
-		return err
-	}
-	st, ok := info.Sys().(*syscall.Stat_t)
-	if ok && (int(st.Uid) != os.Geteuid() || int(st.Gid) != os.Getegid()) {
-		err = f.Chown(int(st.Uid), int(st.Gid))
-	}
-	return errors.Join(err, f.Chmod(info.Mode().Perm()))
 }

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"ulvs/internal/wholefile"
 )
 
 // StateDir holds a file for each lab: its options, its lock, its directors' control sockets.
@@ -44,17 +46,13 @@ func writeState(s state) error {
 	if err != nil {
 		return err
 	}
-	path := statePath(s.Options.Prefix, ".json")
-	if err := os.WriteFile(path+".new", append(text, '\n'), 0o644); err != nil {
-		return err
-	}
-	return os.Rename(path+".new", path)
+	return wholefile.Write(statePath(s.Options.Prefix, ".json"), append(text, '\n'), 0o644)
 }
 
 // removeState removes every file that belongs to a lab of the prefix but its lock:
 // the state, control sockets that killed directors left, drafts of a killed Up.
 func removeState(prefix string) error {
-	list := []string{statePath(prefix, ".json"), statePath(prefix, ".json.new")}
+	list := []string{statePath(prefix, ".json")}
 	for _, pattern := range []string{
 		statePath(prefix, "-d[1-9].sock*"), filepath.Join(namespaceDir, draftPrefix+prefix+"-*"),
 	} {
