@@ -9,7 +9,7 @@ type instance struct {
 	tracks map[string]track
 	addrs  map[netip.Addr]bool // the VIPs, for comparing
 
-	interval   Time // between the master's adverts; ours until one is heard
+	interval   Time // between the master's adverts; ours in MASTER, and until one is heard
 	heard      Time // when an advert was accepted, or listening began
 	downAt     Time // the master is dead then
 	asked      bool // the owner was asked whether it serves, since the timer was armed

@@ -109,15 +109,15 @@ func (m *Machine) Deadline() Time { return m.deadline }
 func (m *Machine) Rejects() [NumRejects]uint64 { return m.rejects }
 
 // overslept deals with a process that was stopped: what it believes is old. Backups listen once more before
-// they believe that the master is dead. A master that was away for longer than the others wait is none any more:
-// it listens, and takes over again if nobody did.
+// they believe that the master is dead. A master that the others held for dead meanwhile is none any more: it
+// listens, and takes over again if nobody did.
 func (m *Machine) overslept(late Time) {
 	if m.cfg.Gossip && late > staleAfter {
 		m.ready = false // others may have held us for dead, and told us nothing: we are told anew whether we are
 	}
 	for i := range m.units {
 		u := &m.units[i]
-		paused := u.state == StateMaster && late > m.inst[u.first].downTime()
+		paused := u.state == StateMaster && m.missed(u)
 		if paused {
 			m.toBackup(u, ReasonPaused, linger)
 		}
@@ -127,6 +127,18 @@ func (m *Machine) overslept(late Time) {
 			}
 		}
 	}
+}
+
+// missed reports whether a master's last adverts are older than its backups wait for the next: those of every
+// instance, since a backup takes them together.
+func (m *Machine) missed(u *unit) bool {
+	for i := range m.of(u) {
+		in := &m.inst[u.first+i]
+		if sentAt := in.advertAt - in.AdvertInt; m.now-sentAt <= in.downTime() {
+			return false
+		}
+	}
+	return true
 }
 
 // of returns the instances of u.
@@ -253,6 +265,7 @@ func (m *Machine) toMaster(u *unit, r Reason) {
 		m.alarm(u, Action{Reason: AlarmNotReady})
 	}
 	for i := u.first; i < u.last; i++ {
+		m.inst[i].interval = m.inst[i].AdvertInt
 		m.send(i, m.inst[i].priority())
 	}
 	m.settling(u, settleWait)

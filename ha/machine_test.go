@@ -365,6 +365,41 @@ func TestAMasterThatStoodStillListensFirst(t *testing.T) {
 	}
 }
 
+// A backup counts from the last advert that it heard, not from when the next was due.
+func TestAMasterThatStoodStillCountsFromItsLastAdvert(t *testing.T) {
+	const down = Time(360937500)
+	slower := one(v3(100))
+	other := slower.Units[0].Instances[0]
+	other.Name, other.VRID, other.AdvertInt = "VI_2", 52, 200*millisecond
+	slower.Units[0].Instances = append(slower.Units[0].Instances, other)
+	for _, c := range []struct {
+		name string
+		cfg  Config
+		stop Time // after the last advert
+		is   State
+	}{
+		{"as long as backups wait", one(v3(100)), down, StateMaster},
+		{"a moment longer", one(v3(100)), down + 1, StateBackup},
+		{"in version 2", one(Instance{Version: 2, Priority: 100}), 3609375*second/1000000 + 1, StateBackup},
+		{"while a slower member of its group is not missed", slower, down + 1, StateMaster},
+		{"as long as all of its group are missed", slower, 2*down + 1, StateBackup},
+	} {
+		d := newDesk(t, c.cfg)
+		d.do(Event{Kind: EventStart})
+		d.hear(150, second) // a master before; backups of this one do not wait for adverts that slow
+		d.at(10 * second)
+		d.do(Event{})
+		for i := range d.m.inst {
+			d.m.send(i, 100)
+		}
+		d.now += c.stop
+		d.do(Event{})
+		if got := d.m.View(0).State; got != c.is {
+			t.Errorf("%s: %s, want %s", c.name, got, c.is)
+		}
+	}
+}
+
 func TestABackupThatStoodStillListensFirst(t *testing.T) {
 	d := newDesk(t, one(v3(100)))
 	d.do(Event{Kind: EventStart})

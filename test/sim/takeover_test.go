@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -107,6 +108,29 @@ func TestADeadMasterIsReplacedInTime(t *testing.T) {
 		w.Run(o.Advert) // two whose timers ran out at once have heard each other
 		if took > limit || len(w.Masters()) != 1 {
 			w.fail("MASTER is %v %v after the death of %s, want one within %v", w.Masters(), took, best.Name, limit)
+		}
+		return w.Broken(), w.Trace
+	})
+}
+
+// A master that stood still finds out by itself that somebody took over: it is never MASTER beside that one.
+func TestAStoppedMasterIsNoneAnyMore(t *testing.T) {
+	everySeed(t, func(seed uint64) ([]string, []string) {
+		o := optionsOf(seed, false)
+		w := New(o)
+		w.Quiet()
+		best := w.Nodes[len(w.Nodes)-1]
+		unheard := func(n *Node) bool { // whoever missed its last advert takes over earlier than it can know
+			return n != best && n.machine.ViewInstance(0).DownAt < w.Now+3*o.Advert
+		}
+		for slices.ContainsFunc(w.Nodes, unheard) {
+			w.Run(o.Advert / 10)
+		}
+		stop := 3*o.Advert + time.Duration(w.rng.Int64N(int64(2*o.Advert)))
+		w.pause(best, stop)
+		w.Run(stop)
+		if m := w.Masters(); len(m) > 1 && slices.Contains(m, best.Name) {
+			w.fail("MASTER is %v when %s goes on after %v", m, best.Name, stop)
 		}
 		return w.Broken(), w.Trace
 	})
