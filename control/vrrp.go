@@ -52,6 +52,8 @@ type VRRPInstance struct {
 	// none or two do for longer than a takeover takes.
 	Masters int    `json:"masters"`
 	Alarm   string `json:"alarm,omitempty"`
+	// VirtualMAC is where the VIPs are with use_vmac; empty without.
+	VirtualMAC string `json:"virtual_mac,omitempty"`
 }
 
 // ReleaseRequest is the body of POST /v1/vrrp/release.

@@ -60,6 +60,9 @@ func (t *takeover) view(m *ha.Machine, i int) control.VRRPInstance {
 		AdvertMillis: in.AdvertInt.Seconds() * 1e3, MasterMillis: at.Interval.Seconds() * 1e3, Source: in.Source.String(),
 		Term: u.Claim.Term, Owner: u.Claim.Owner, Released: u.Released, Preempts: at.Preempt,
 	}
+	if in.UseVMAC {
+		out.VirtualMAC = in.mac().String()
+	}
 	out.Mode, out.Members, out.Directors = "available", u.Members, t.d.directors()
 	out.Masters, out.Alarm = m.Masters(in.unit, t.now()), t.owners.alarm(in.unit)
 	if u.Quorum {

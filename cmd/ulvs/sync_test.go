@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"strings"
 	"testing"
 
 	"ulvs/control"
@@ -63,4 +64,23 @@ func TestVRRPShowsStatesAndAlarms(t *testing.T) {
 	var text bytes.Buffer
 	printVRRP(&text, v)
 	golden(t, "vrrp", text.String())
+}
+
+func TestVRRPShowsTheVirtualMACWhereThereIsOne(t *testing.T) {
+	v := &control.VRRP{Instances: []control.VRRPInstance{
+		{Name: "VI_1", Interface: "eth0", VRID: 51, State: "MASTER", Owner: "lvs1", VIPs: []string{"192.0.2.10"},
+			VirtualMAC: "00:00:5e:00:01:33"},
+		{Name: "VI_2", Interface: "eth0", VRID: 52, State: "BACKUP"},
+	}}
+	var text bytes.Buffer
+	printVRRP(&text, v)
+	golden(t, "vrrp-virtual-mac", text.String())
+	text.Reset()
+	if err := printJSON(&text, v.Instances); err != nil {
+		t.Fatal(err)
+	}
+	got := strings.Split(text.String(), `"virtual_mac"`)
+	if len(got) != 2 || !strings.Contains(got[1], "00:00:5e:00:01:33") {
+		t.Errorf("got %s", text.String())
+	}
 }

@@ -51,16 +51,25 @@ func printVRRP(w io.Writer, v *control.VRRP) {
 		fmt.Fprintln(w, "No [[vrrp]] in the configuration: this director holds all VIPs.")
 		return
 	}
-	g := newGrid("Instance", "Group", "Interface", ">VRID", "State", ">For", ">Priority", ">Advert ms", ">Term",
-		"Owner", "VIPs")
+	columns := []string{"Instance", "Group", "Interface", ">VRID", "State", ">For", ">Priority", ">Advert ms", ">Term",
+		"Owner", "VIPs"}
+	virtual := slices.ContainsFunc(v.Instances, func(in control.VRRPInstance) bool { return in.VirtualMAC != "" })
+	if virtual {
+		columns = append(columns, "Virtual MAC")
+	}
+	g := newGrid(columns...)
 	for i := range v.Instances {
 		in := &v.Instances[i]
 		prio := fmt.Sprint(in.EffectivePriority)
 		if in.Priority != in.EffectivePriority {
 			prio = fmt.Sprintf("%d (%d)", in.EffectivePriority, in.Priority)
 		}
-		g.row(in.Name, orDash(in.Group), in.Interface, in.VRID, stateWord(in), period(int64(in.StateSeconds)), prio,
-			in.MasterMillis, in.Term, orDash(in.Owner), orDash(strings.Join(in.VIPs, " ")))
+		row := []any{in.Name, orDash(in.Group), in.Interface, in.VRID, stateWord(in), period(int64(in.StateSeconds)), prio,
+			in.MasterMillis, in.Term, orDash(in.Owner), orDash(strings.Join(in.VIPs, " "))}
+		if virtual {
+			row = append(row, orDash(in.VirtualMAC))
+		}
+		g.row(row...)
 	}
 	g.print(w)
 	for i := range v.Instances {

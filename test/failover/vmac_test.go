@@ -24,6 +24,11 @@ func TestAVirtualMACMovesWithTheVIP(t *testing.T) {
 	d1 := startULVS(t, l, "d1", o)
 	d1.await("MASTER")
 	d2 := startULVS(t, l, "d2", options{priority: 100, advert: fast, extra: "use_vmac = true"})
+	for _, d := range []*peer{d1, d2} {
+		if got := d.instance().VirtualMAC; got != virtualMAC {
+			t.Errorf("%s says that its VIPs are at %q, want %s", d.name, got, virtualMAC)
+		}
+	}
 	p := startProbe(t, l)
 	if at := vipAt(t, l); at != virtualMAC {
 		t.Fatalf("the client has the VIP at %s, want %s", at, virtualMAC)
