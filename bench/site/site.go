@@ -18,7 +18,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
@@ -88,37 +87,14 @@ func (s *Site) Write(name, text string) (string, error) {
 type Process struct {
 	cmd   *exec.Cmd
 	stdin io.Closer
-	log   *logBuffer
+	log   *lab.Log
 	ended chan error
-}
-
-// logBuffer collects what a process says; it may be read meanwhile.
-type logBuffer struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-// Write implements io.Writer; it keeps the first megabyte.
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.text.Len() < 1<<20 {
-		b.text.Write(p)
-	}
-	return len(p), nil
-}
-
-// String returns the log so far.
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
 }
 
 // Start runs a program in a namespace. With a ready line it returns when the program has printed that to its
 // standard output; the process ends with its standard input, or by Stop.
 func (s *Site) Start(ns, ready string, argv ...string) (*Process, error) {
-	p := &Process{cmd: s.Command(ns, argv[0], argv[1:]...), log: &logBuffer{}, ended: make(chan error, 1)}
+	p := &Process{cmd: s.Command(ns, argv[0], argv[1:]...), log: &lab.Log{}, ended: make(chan error, 1)}
 	p.cmd.Stderr = p.log
 	var stdout io.Reader
 	var err error

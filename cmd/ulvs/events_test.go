@@ -1,18 +1,17 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"log/slog"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"ulvs/control"
 	"ulvs/events"
 	"ulvs/internal/testutil"
+	"ulvs/test/lab"
 )
 
 // eventful is a site where something happens.
@@ -58,24 +57,6 @@ func TestEventsAreListed(t *testing.T) {
 	}
 }
 
-// lockedBuffer may be read while it is written.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
 func TestEventsAreFollowedOverARestart(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	start := func(b control.Backend) (stop func()) {
@@ -89,7 +70,7 @@ func TestEventsAreFollowedOverARestart(t *testing.T) {
 	}
 	first := newEventful()
 	stop := start(first)
-	var out, errOut lockedBuffer
+	var out, errOut lab.Log
 	ctx, cancel := context.WithCancel(t.Context())
 	code := make(chan int)
 	go func() {

@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -31,36 +30,16 @@ type peer struct {
 	t      *testing.T
 	name   string // d1, d2
 	cmd    *exec.Cmd
-	log    *logBuffer
+	log    *lab.Log
 	ended  chan error
 	client *control.Client // nil: a keepalived
 	file   string          // its configuration
 }
 
-// logBuffer collects a process's log; it may be read meanwhile.
-type logBuffer struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-// Write implements io.Writer.
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-// String returns the log so far.
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
-}
-
 // launch starts a process in a director's namespace; it is ended with the test.
 func launch(t *testing.T, l *lab.Lab, ns string, argv ...string) *peer {
 	t.Helper()
-	p := &peer{t: t, name: ns, log: &logBuffer{}, ended: make(chan error, 1)}
+	p := &peer{t: t, name: ns, log: &lab.Log{}, ended: make(chan error, 1)}
 	p.cmd = l.Command(ns, argv[0], argv[1:]...)
 	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
 	if err := p.cmd.Start(); err != nil {

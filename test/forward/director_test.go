@@ -1,7 +1,6 @@
 package forward
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -59,7 +57,7 @@ type director struct {
 	name   string
 	file   string // its configuration
 	cmd    *exec.Cmd
-	log    *logBuffer
+	log    *lab.Log
 	client *control.Client
 	ended  chan error
 	kernel uint64 // packets the kernel had forwarded before
@@ -75,7 +73,7 @@ func start(tb testing.TB, l *lab.Lab, c lab.ConfigOptions) *director {
 func startWith(tb testing.TB, l *lab.Lab, config string) *director {
 	tb.Helper()
 	d := &director{
-		tb: tb, lab: l, name: "d1", file: writeConfig(tb, config), log: &logBuffer{}, ended: make(chan error, 1),
+		tb: tb, lab: l, name: "d1", file: writeConfig(tb, config), log: &lab.Log{}, ended: make(chan error, 1),
 		client: control.NewClient(l.ControlSocket("d1")), kernel: forwardedByKernel(tb, l, "d1"),
 	}
 	d.cmd = l.Command(d.name, binary, "run", d.file)
@@ -113,26 +111,6 @@ func runFailing(tb testing.TB, l *lab.Lab, config string) (code int, said string
 		tb.Fatal(err)
 	}
 	return cmd.ProcessState.ExitCode(), string(out)
-}
-
-// logBuffer collects a process's log; it may be read meanwhile.
-type logBuffer struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-// Write implements io.Writer.
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-// String returns the log so far.
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
 }
 
 // awaitReady waits until ulvs answers and every next hop of a real server is resolved.
