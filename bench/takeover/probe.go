@@ -2,7 +2,6 @@ package takeover
 
 import (
 	"bufio"
-	"encoding/binary"
 	"fmt"
 	"net"
 	"net/netip"
@@ -10,80 +9,51 @@ import (
 	"time"
 
 	"ulvs/bench/site"
+	"ulvs/test/lab"
 )
 
 // probe is traffic through a VIP: a datagram each millisecond to an echo, and TCP connections that say something
 // every 20 ms.
 type probe struct {
-	conns   []net.Conn // the first is UDP
-	stop    chan struct{}
-	wg      sync.WaitGroup
-	mu      sync.Mutex
-	answers []time.Time // of datagrams
-	lost    int         // TCP connections that ended
+	datagrams *lab.Probe
+	conns     []net.Conn
+	stop      chan struct{}
+	wg        sync.WaitGroup
+	mu        sync.Mutex
+	lost      int // connections that ended
 }
 
 // pauses of the probe.
 const (
-	datagramEvery = time.Millisecond
-	lineEvery     = 20 * time.Millisecond
-	patience      = 10 * time.Second // of a TCP connection with an answer
+	lineEvery = 20 * time.Millisecond
+	patience  = 10 * time.Second // of a TCP connection with an answer
 )
 
 // newProbe connects from the client and begins.
 func newProbe(s *site.Site, to netip.AddrPort, connections int) (*probe, error) {
 	p := &probe{stop: make(chan struct{})}
 	err := s.Do("c1", func() error {
-		for i := range connections + 1 {
-			network := "tcp"
-			if i == 0 {
-				network = "udp"
-			}
-			c, err := net.DialTimeout(network, to.String(), patience)
+		for range connections {
+			c, err := net.DialTimeout("tcp", to.String(), patience)
 			if err != nil {
 				return err
 			}
 			p.conns = append(p.conns, c)
 		}
-		return nil
+		c, err := net.DialTimeout("udp", to.String(), patience)
+		if err == nil {
+			p.datagrams = lab.NewProbe(c)
+		}
+		return err
 	})
 	if err != nil {
 		p.close()
 		return nil, err
 	}
-	p.wg.Go(p.send)
-	p.wg.Go(p.receive)
-	for i, c := range p.conns[1:] {
+	for i, c := range p.conns {
 		p.wg.Go(func() { p.talk(i, c) })
 	}
 	return p, p.await(20)
-}
-
-func (p *probe) send() {
-	tick := time.NewTicker(datagramEvery)
-	defer tick.Stop()
-	b := make([]byte, 16)
-	for n := uint64(0); ; n++ {
-		binary.BigEndian.PutUint64(b, n)
-		_, _ = p.conns[0].Write(b) // refused now and then while nobody serves
-		select {
-		case <-tick.C:
-		case <-p.stop:
-			return
-		}
-	}
-}
-
-func (p *probe) receive() {
-	b := make([]byte, 64)
-	for !p.stopped() {
-		if _, err := p.conns[0].Read(b); err != nil {
-			continue
-		}
-		p.mu.Lock()
-		p.answers = append(p.answers, time.Now())
-		p.mu.Unlock()
-	}
 }
 
 func (p *probe) stopped() bool {
@@ -129,42 +99,24 @@ func (p *probe) close() {
 		_ = c.Close()
 	}
 	p.wg.Wait()
+	if p.datagrams != nil {
+		p.datagrams.Close()
+	}
 }
 
 // await returns when n more datagrams were answered.
 func (p *probe) await(n int) error {
-	want := p.count() + n
-	for limit := time.Now().Add(limit); p.count() < want; time.Sleep(time.Millisecond) {
+	want := p.datagrams.Count() + n
+	for limit := time.Now().Add(limit); p.datagrams.Count() < want; time.Sleep(time.Millisecond) {
 		if time.Now().After(limit) {
-			return fmt.Errorf("%d datagrams were answered, want %d", p.count(), want)
+			return fmt.Errorf("%d datagrams were answered, want %d", p.datagrams.Count(), want)
 		}
 	}
 	return nil
-}
-
-func (p *probe) count() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return len(p.answers)
 }
 
 func (p *probe) ended() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.lost
-}
-
-// gap returns the longest time without an answer since then.
-func (p *probe) gap(since time.Time) (longest time.Duration) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	last := since
-	for _, at := range p.answers {
-		if at.Before(since) {
-			continue
-		}
-		longest = max(longest, at.Sub(last))
-		last = at
-	}
-	return longest
 }

@@ -170,7 +170,7 @@ func (p *Plan) event(ctx context.Context, x *probe, row *measure.Row, of pair, t
 	if err := errors.Join(x.await(300), settle(ctx)); err != nil {
 		return err
 	}
-	row.Add("gap", "ms", measure.Less, float64(x.gap(began).Microseconds())/1000)
+	row.Add("gap", "ms", measure.Less, float64(x.datagrams.Gap(began).Microseconds())/1000)
 	row.Add("lost", "", measure.Less, float64(x.ended()-lost))
 	return nil
 }

@@ -22,7 +22,7 @@ type site struct {
 	root   *testing.T // of the whole: what is started lives that long
 	l      *lab.Lab
 	d1, d2 *peer
-	probe  *probe
+	probe  *lab.Probe
 	flows  *traffic // nil beside keepalived: nothing forwards there
 	table  *outcomes
 }
@@ -151,8 +151,8 @@ func (s *site) told() (at time.Time) {
 func (s *site) do(name string, told time.Time, half func(*site)) {
 	began := time.Now()
 	half(s)
-	s.probe.awaitAnswers(s.t, 50)
-	gap := s.probe.gap(began)
+	awaitAnswers(s.t, s.probe, 50)
+	gap := s.probe.Gap(began)
 	var c count
 	if s.flows != nil {
 		c = s.flows.judge(began, told)
@@ -260,7 +260,7 @@ func TestEveryFaultUnderTraffic(t *testing.T) {
 	s.t, s.d1.t, s.d2.t = t, t, t
 	s.flows.cancel()
 	s.flows.wg.Wait()
-	s.probe.close()
+	s.probe.Close()
 	s.d1.end(syscall.SIGTERM)
 	s.d2.end(syscall.SIGTERM)
 	theirs := newOutcomes()

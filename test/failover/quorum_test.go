@@ -61,7 +61,7 @@ func TestTheMinorityGivesTheVIPUp(t *testing.T) {
 	}
 	d1.await("BACKUP")
 	d2.await("MASTER")
-	p.awaitAnswers(t, 50)
+	awaitAnswers(t, p, 50)
 	d2.end(syscall.SIGKILL) // of the three only d3 is left, which is no majority
 	testutil.Await(t, "d3 to find no majority", func() bool {
 		list, err := d3.client.RecentEvents(t.Context(), eventsOf("vrrp_alarm"))
@@ -71,6 +71,6 @@ func TestTheMinorityGivesTheVIPUp(t *testing.T) {
 		shell(t, l, sw[0], "ip", "link", "set", sw[1], "master", "br0")
 	}
 	d1.await("MASTER") // with d3's vote
-	p.awaitAnswers(t, 50)
+	awaitAnswers(t, p, 50)
 	d3.await("BACKUP")
 }

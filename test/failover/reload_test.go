@@ -87,8 +87,8 @@ func TestAReloadOfVRRPKeepsTheMaster(t *testing.T) {
 	testutil.Await(t, "VI_2 to be MASTER again", func() bool { return d1.named("VI_2").State == "MASTER" })
 	o1.sync = ""
 	wantChange(t, d1.reload(l, o1), "vrrp VI_2: removed")
-	p.awaitAnswers(t, 50)
-	gap := p.gap(began)
+	awaitAnswers(t, p, 50)
+	gap := p.Gap(began)
 	t.Logf("longest gap over all reloads: %v", gap.Round(time.Millisecond))
 	in := d1.named("VI_1")
 	if in.State != "MASTER" || in.Priority != 210 || in.AdvertMillis != 400 || d2.state() != "BACKUP" {
@@ -110,7 +110,7 @@ func TestAReloadOfVRRPKeepsTheMaster(t *testing.T) {
 	}
 	d2.await("MASTER")
 	d1.await("BACKUP")
-	p.awaitAnswers(t, 50)
+	awaitAnswers(t, p, 50)
 	o1.extra = "vips_excluded = [\"198.18.0.200\"]\ninterface = \"c0\""
 	d1.rewrite(l, o1)
 	if _, err := d1.client.Reload(t.Context()); err == nil || d1.state() != "BACKUP" {

@@ -46,13 +46,13 @@ func TestABackupTakesOverFromADeadMasterAndGivesBack(t *testing.T) {
 		d1 := startULVS(t, l, "d1", options{priority: 200, advert: fast})
 		d1.await("MASTER")
 		d2.await("BACKUP")
-		p.awaitAnswers(t, 50)
-		back = append(back, p.gap(began))
+		awaitAnswers(t, p, 50)
+		back = append(back, p.Gap(began))
 		began = time.Now()
 		d1.end(syscall.SIGKILL)
 		d2.await("MASTER")
-		p.awaitAnswers(t, 50)
-		died = append(died, p.gap(began))
+		awaitAnswers(t, p, 50)
+		died = append(died, p.Gap(began))
 	}
 	report(t, "kill -9", died)
 	report(t, "preemption", back)
@@ -77,8 +77,8 @@ func TestAPlannedHandoverLosesNothingToSpeakOf(t *testing.T) {
 			}
 			to.await("MASTER")
 			from.await("BACKUP")
-			p.awaitAnswers(t, 50)
-			gaps = append(gaps, p.gap(began))
+			awaitAnswers(t, p, 50)
+			gaps = append(gaps, p.Gap(began))
 		}
 	}
 	report(t, "handover", gaps)
@@ -96,13 +96,13 @@ func TestAMasterThatStandsStillIsReplacedAndComesBackQuietly(t *testing.T) {
 		t.Fatal(err)
 	}
 	d2.await("MASTER")
-	p.awaitAnswers(t, 1000) // a second at least: it stood still for longer than others wait after an advert was due
-	gap := p.gap(began)
+	awaitAnswers(t, p, 1000) // a second at least: it stood still for longer than others wait after an advert was due
+	gap := p.Gap(began)
 	if err := d1.cmd.Process.Signal(syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
 	d1.await("BACKUP")
-	p.awaitAnswers(t, 50)
+	awaitAnswers(t, p, 50)
 	if s := d2.state(); s != "MASTER" {
 		t.Errorf("d2 is %s after d1 came back, want MASTER", s)
 	}
@@ -119,11 +119,11 @@ func TestALinkThatFailsIsAFault(t *testing.T) {
 		shell(t, l, "d1", "ip", "link", "set", "c0", "down")
 		d1.await("FAULT")
 		d2.await("MASTER")
-		p.awaitAnswers(t, 50)
+		awaitAnswers(t, p, 50)
 		shell(t, l, "d1", "ip", "link", "set", "c0", "up")
 		d1.await("MASTER")
 		d2.await("BACKUP")
-		p.awaitAnswers(t, 50)
+		awaitAnswers(t, p, 50)
 	}
 }
 
@@ -164,7 +164,7 @@ func TestBesideAKeepalived(t *testing.T) {
 			d1 := startULVS(t, l, "d1", options{priority: 200, advert: c.ours, extra: extra})
 			d1.await("MASTER")
 			testutil.Await(t, "keepalived gives the VIP up", func() bool { return !holds(t, l, "d2") })
-			startProbe(t, l).close()
+			startProbe(t, l).Close()
 			d1.end(syscall.SIGKILL)
 			testutil.Await(t, "keepalived takes over from a dead ulvs", func() bool { return holds(t, l, "d2") })
 
@@ -198,7 +198,7 @@ func TestASplitHealsToOneMaster(t *testing.T) {
 	testutil.Await(t, "keepalived gives the VIP up", func() bool { return !holds(t, l, "d2") })
 	testutil.Await(t, "the client finds the VIP at d1", func() bool { return answersAt(t, l, "d1") })
 	d1.await("MASTER")
-	p.awaitAnswers(t, 50)
+	awaitAnswers(t, p, 50)
 }
 
 func eventsOf(kind events.Kind) control.EventQuery {

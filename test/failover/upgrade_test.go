@@ -79,8 +79,8 @@ func TestAPairIsUpgradedOneAfterTheOther(t *testing.T) {
 			began := time.Now()
 			out := d.upgrade()
 			took := time.Since(began)
-			p.awaitAnswers(t, 50)
-			gap := p.gap(began)
+			awaitAnswers(t, p, 50)
+			gap := p.Gap(began)
 			d1.awaitReady()
 			d2.awaitReady()
 			t.Logf("round %d: %s: took %v, workers stood still for %.1f ms, longest gap %v, in step after %v; received %v",

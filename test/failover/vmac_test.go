@@ -42,14 +42,14 @@ func TestAVirtualMACMovesWithTheVIP(t *testing.T) {
 	onlyFirstListens()
 	shell(t, l, "c1", "ip", "neigh", "replace", l.Addresses().DR.IPv4.String(), "lladdr", virtualMAC,
 		"dev", clientDev(t, l), "nud", "permanent")
-	p.awaitAnswers(t, 50)
+	awaitAnswers(t, p, 50)
 	d1.end(syscall.SIGKILL)
 	d2.await("MASTER")
-	p.awaitAnswers(t, 50)
+	awaitAnswers(t, p, 50)
 	d1 = startULVS(t, l, "d1", o)
 	d1.await("MASTER")
 	d2.await("BACKUP")
-	p.awaitAnswers(t, 50)
+	awaitAnswers(t, p, 50)
 	onlyFirstListens()
 
 	d2.end(syscall.SIGTERM)
@@ -61,7 +61,7 @@ func TestAVirtualMACMovesWithTheVIP(t *testing.T) {
 	testutil.Await(t, "keepalived to answer at the address", func() bool { return refused(t, l) })
 	d1 = startULVS(t, l, "d1", o)
 	d1.await("MASTER")
-	p.awaitAnswers(t, 50)
+	awaitAnswers(t, p, 50)
 }
 
 // vipAt is where the client has the VIP.
