@@ -3,7 +3,6 @@ package control
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/netip"
 
@@ -61,24 +60,10 @@ func (s *Server) routeDrain(mux *http.ServeMux) {
 }
 
 func (s *Server) drainer(do func(Drainer, DrainRequest) ([]Drain, error)) editorHandler {
-	return func(w http.ResponseWriter, r *http.Request, e Editor) {
-		d, ok := e.(Drainer)
-		if !ok {
-			s.refuse(w, http.StatusNotImplemented, errNoDrainer)
-			return
-		}
-		var req DrainRequest
-		if err := decodeStrict(r.Body, &req); err != nil {
-			s.refuse(w, http.StatusBadRequest, fmt.Errorf("the request cannot be read: %w", err))
-			return
-		}
+	return command(s, errNoDrainer, func(d Drainer, req DrainRequest) ([]Drain, error) {
 		out, err := do(d, req)
-		if err != nil {
-			s.refuse(w, http.StatusConflict, err)
-			return
-		}
-		s.answer(w, http.StatusOK, notNil(out))
-	}
+		return notNil(out), err
+	})
 }
 
 // Drain begins to take real servers out of use.

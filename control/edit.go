@@ -3,7 +3,6 @@ package control
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 
 	"ulvs/config"
@@ -32,27 +31,13 @@ var errNoConfigEditor = errors.New("this director cannot be edited")
 const maxEditBytes = 16 << 20
 
 func (s *Server) routeEdit(mux *http.ServeMux) {
-	mux.HandleFunc("POST /v1/edit", s.asAdmin(s.applyEdits))
+	mux.HandleFunc("POST /v1/edit", s.asAdmin(command(s, errNoConfigEditor, applyEdits)))
 	mux.HandleFunc("/v1/edit", s.onlyMethod(http.MethodPost))
 }
 
-func (s *Server) applyEdits(w http.ResponseWriter, r *http.Request, e Editor) {
-	editor, ok := e.(ConfigEditor)
-	if !ok {
-		s.refuse(w, http.StatusNotImplemented, errNoConfigEditor)
-		return
-	}
-	var body Edits
-	if err := decodeStrict(r.Body, &body); err != nil {
-		s.refuse(w, http.StatusBadRequest, fmt.Errorf("the edits cannot be read: %w", err))
-		return
-	}
-	changes, err := editor.ApplyEdits(body.Edits)
-	if err != nil {
-		s.refuse(w, http.StatusConflict, err)
-		return
-	}
-	s.answer(w, http.StatusOK, Edited{notNil(changes)})
+func applyEdits(e ConfigEditor, body Edits) (Edited, error) {
+	changes, err := e.ApplyEdits(body.Edits)
+	return Edited{notNil(changes)}, err
 }
 
 // ApplyEdits makes all of the edits, or none.

@@ -70,6 +70,30 @@ func (s *Server) withEditor(h editorHandler) http.HandlerFunc {
 	}
 }
 
+// command handles a request that has a body, for a backend that can do more than an Editor: none is the answer of one
+// that cannot.
+func command[Backend, Request, Answer any](s *Server, none error,
+	do func(Backend, Request) (Answer, error)) editorHandler {
+	return func(w http.ResponseWriter, r *http.Request, e Editor) {
+		b, ok := e.(Backend)
+		if !ok {
+			s.refuse(w, http.StatusNotImplemented, none)
+			return
+		}
+		var req Request
+		if err := decodeStrict(r.Body, &req); err != nil {
+			s.refuse(w, http.StatusBadRequest, fmt.Errorf("the request cannot be read: %w", err))
+			return
+		}
+		out, err := do(b, req)
+		if err != nil {
+			s.refuse(w, http.StatusConflict, err)
+			return
+		}
+		s.answer(w, http.StatusOK, out)
+	}
+}
+
 func (s *Server) edit(w http.ResponseWriter, r *http.Request, e Editor) {
 	var edit lvs.Edit
 	if err := decodeStrict(r.Body, &edit); err != nil {

@@ -3,7 +3,6 @@ package control
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"time"
 )
@@ -31,28 +30,14 @@ var errNoUpgrader = errors.New("this director cannot be upgraded")
 
 // routeUpgrade adds the path of upgrades.
 func (s *Server) routeUpgrade(mux *http.ServeMux) {
-	mux.HandleFunc("POST /v1/upgrade", s.asAdmin(s.upgrade))
+	upgrade := command(s, errNoUpgrader, func(u Upgrader, req UpgradeRequest) (Upgraded, error) {
+		return u.Upgrade(req.Force)
+	})
+	mux.HandleFunc("POST /v1/upgrade", s.asAdmin(func(w http.ResponseWriter, r *http.Request, e Editor) {
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(upgradeLimit)) // tests have none
+		upgrade(w, r, e)
+	}))
 	mux.HandleFunc("/v1/upgrade", s.onlyMethod(http.MethodPost))
-}
-
-func (s *Server) upgrade(w http.ResponseWriter, r *http.Request, e Editor) {
-	u, ok := e.(Upgrader)
-	if !ok {
-		s.refuse(w, http.StatusNotImplemented, errNoUpgrader)
-		return
-	}
-	var req UpgradeRequest
-	if err := decodeStrict(r.Body, &req); err != nil {
-		s.refuse(w, http.StatusBadRequest, fmt.Errorf("the request cannot be read: %w", err))
-		return
-	}
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(upgradeLimit)) // tests have none
-	out, err := u.Upgrade(req.Force)
-	if err != nil {
-		s.refuse(w, http.StatusConflict, err)
-		return
-	}
-	s.answer(w, http.StatusOK, out)
 }
 
 // upgradeLimit is for a new process that reads a file of a million real servers.

@@ -2,9 +2,7 @@ package control
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
 )
 
@@ -66,41 +64,28 @@ var errNoTakeover = errors.New("this director runs without [[vrrp]]: it holds al
 
 // routeVRRP adds the paths about the takeover.
 func (s *Server) routeVRRP(mux *http.ServeMux) {
-	mux.HandleFunc("GET /v1/vrrp", s.withEditor(s.withTakeover(func(w http.ResponseWriter, _ *http.Request, t Takeover) {
-		v := t.VRRP()
-		v.Instances = notNil(v.Instances)
-		for i := range v.Instances {
-			v.Instances[i].VIPs = notNil(v.Instances[i].VIPs)
-		}
-		s.answer(w, http.StatusOK, v)
-	})))
-	mux.HandleFunc("POST /v1/vrrp/release", s.asAdmin(s.withTakeover(s.release)))
+	mux.HandleFunc("GET /v1/vrrp", s.withEditor(s.vrrp))
+	mux.HandleFunc("POST /v1/vrrp/release", s.asAdmin(command(s, errNoTakeover, release)))
 	mux.HandleFunc("/v1/vrrp", s.onlyMethod(http.MethodGet))
 	mux.HandleFunc("/v1/vrrp/release", s.onlyMethod(http.MethodPost))
 }
 
-func (s *Server) withTakeover(h func(http.ResponseWriter, *http.Request, Takeover)) editorHandler {
-	return func(w http.ResponseWriter, r *http.Request, e Editor) {
-		t, ok := e.(Takeover)
-		if !ok {
-			s.refuse(w, http.StatusNotImplemented, errNoTakeover)
-			return
-		}
-		h(w, r, t)
+func (s *Server) vrrp(w http.ResponseWriter, _ *http.Request, e Editor) {
+	t, ok := e.(Takeover)
+	if !ok {
+		s.refuse(w, http.StatusNotImplemented, errNoTakeover)
+		return
 	}
+	v := t.VRRP()
+	v.Instances = notNil(v.Instances)
+	for i := range v.Instances {
+		v.Instances[i].VIPs = notNil(v.Instances[i].VIPs)
+	}
+	s.answer(w, http.StatusOK, v)
 }
 
-func (s *Server) release(w http.ResponseWriter, r *http.Request, t Takeover) {
-	var req ReleaseRequest
-	if err := json.NewDecoder(r.Body).Decode(&req); err != nil {
-		s.refuse(w, http.StatusBadRequest, fmt.Errorf("the body is no release request: %w", err))
-		return
-	}
-	if err := t.Release(req.Name, req.Resume); err != nil {
-		s.refuse(w, http.StatusConflict, err)
-		return
-	}
-	s.answer(w, http.StatusOK, struct{}{})
+func release(t Takeover, req ReleaseRequest) (struct{}, error) {
+	return struct{}{}, t.Release(req.Name, req.Resume)
 }
 
 // VRRP asks for the takeover's instances.
