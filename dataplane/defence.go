@@ -1,6 +1,7 @@
 package dataplane
 
 import (
+	"math/rand/v2"
 	"sync/atomic"
 
 	"ulvs/conntrack"
@@ -40,7 +41,7 @@ func (d *PacketDrops) Drop(mode, rate int) bool {
 // at random, and drops sessions that look like a flood's (ip_vs_random_dropentry in ip_vs_conn.c).
 type entryDrops struct {
 	w        *Worker
-	random   uint64
+	random   rand.PCG
 	counters [conntrack.CountLimit]int8 // by packets of the session: visits until one is dropped
 	debt     int                        // chunks to look at, in parts of chunkCost
 	at       conntrack.Tick
@@ -54,7 +55,10 @@ const (
 )
 
 // init starts the drops of a worker; seed is any.
-func (d *entryDrops) init(w *Worker, seed uint64) { d.w, d.random = w, seed|1 }
+func (d *entryDrops) init(w *Worker, seed uint64) {
+	d.w = w
+	d.random.Seed(seed, 0)
+}
 
 // run pays what is due at the worker's time, in pieces: it is called once per batch.
 func (d *entryDrops) run() {
@@ -70,17 +74,8 @@ func (d *entryDrops) run() {
 	}
 	for n := 0; n < dropBudget && d.debt >= cost; n++ {
 		d.debt -= cost
-		conns.Sample(d.next(), d)
+		conns.Sample(d.random.Uint64(), d)
 	}
-}
-
-// next is splitmix64: any state is a good one.
-func (d *entryDrops) next() uint64 {
-	d.random += 0x9e3779b97f4a7c15
-	z := d.random
-	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
-	z = (z ^ z>>27) * 0x94d049bb133111eb
-	return z ^ z>>31
 }
 
 // Drops implements conntrack.Dropper. Half-open sessions go at once. Those that got through go if they are
