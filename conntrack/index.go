@@ -4,6 +4,8 @@ import (
 	"math/bits"
 	"runtime"
 	"sync/atomic"
+
+	"ulvs/internal/release"
 )
 
 // bucket is one cache line: a head and seven slots.
@@ -140,15 +142,15 @@ func (x *index) unlink(c *cache, slot uint64) bool {
 	bk, head := x.lock(slot)
 	hole := x.search(bk, head, slot)
 	if hole == nil {
-		storeRelease(&bk.head, head)
+		release.Store(&bk.head, head)
 		return false
 	}
 	if head>>overShift == 0 {
-		storeRelease(hole, 0)
+		release.Store(hole, 0)
 	} else {
 		head = x.refill(c, bk, head, hole)
 	}
-	storeRelease(&bk.head, head)
+	release.Store(&bk.head, head)
 	return true
 }
 

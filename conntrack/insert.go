@@ -1,6 +1,10 @@
 package conntrack
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+
+	"ulvs/internal/release"
+)
 
 // Result of an Insert.
 type Result uint8
@@ -167,7 +171,7 @@ func (n *insertion) linkReply() bool {
 		n.collided = true
 		n.meta |= uint64(FlagNoReply) << flagShift
 	}
-	storeRelease(&bk.head, head)
+	release.Store(&bk.head, head)
 	return ok
 }
 
@@ -179,14 +183,14 @@ func (n *insertion) link() (Ref, Result) {
 		f = n.p.scan(bk, head, scanKey{&n.spec.Key, n.hash})
 	}
 	if f.ref != 0 {
-		storeRelease(&bk.head, head)
+		release.Store(&bk.head, head)
 		return f.ref, Exists
 	}
 	head, ok := n.put(bk, head, f.hole, n.hash)
 	if ok {
 		n.publish(lifeLive)
 	}
-	storeRelease(&bk.head, head)
+	release.Store(&bk.head, head)
 	if !ok {
 		return 0, Full
 	}
@@ -194,13 +198,13 @@ func (n *insertion) link() (Ref, Result) {
 }
 
 // publish lets others see the entry, in this stage of its life.
-func (n *insertion) publish(life uint64) { storeRelease(n.p.entry(n.idx).word(3), n.meta|life) }
+func (n *insertion) publish(life uint64) { release.Store(n.p.entry(n.idx).word(3), n.meta|life) }
 
 // put stores the slot for a hash in a hole of the locked chain or a new overflow bucket.
 func (n *insertion) put(bk *bucket, head uint64, hole *atomic.Uint64, hash uint64) (uint64, bool) {
 	slot := hash&^idxMask | uint64(n.idx)
 	if hole != nil {
-		storeRelease(hole, slot)
+		release.Store(hole, slot)
 	} else {
 		o := n.p.pool.get(&n.l.cache)
 		if o == 0 {

@@ -3,6 +3,7 @@ package dataplane
 import (
 	"sync/atomic"
 
+	"ulvs/internal/release"
 	"ulvs/lvs"
 )
 
@@ -87,34 +88,34 @@ func (s *Stats) touch(dest uint32) *DestStats {
 
 func (s *Stats) publish(snap *Snapshot) {
 	s.batches++
-	s.pubBatches.Store(s.batches)
+	release.Store(&s.pubBatches, s.batches)
 	if s.received == s.pubReceived.Load() && len(s.touched) == 0 && s.shown == s.verdicts {
 		return
 	}
-	s.pubReceived.Store(s.received)
-	s.pubOwn.Store(s.own)
-	s.pubTxFull.Store(s.txFull)
-	s.pubLost.Store(s.noticesLost)
+	release.Store(&s.pubReceived, s.received)
+	release.Store(&s.pubOwn, s.own)
+	release.Store(&s.pubTxFull, s.txFull)
+	release.Store(&s.pubLost, s.noticesLost)
 	for v := range s.verdicts {
 		if s.verdicts[v] != s.shown[v] {
 			s.shown[v] = s.verdicts[v]
-			s.pubVerdicts[v].Store(s.verdicts[v])
+			release.Store(&s.pubVerdicts[v], s.verdicts[v])
 		}
 	}
 	for _, id := range s.touched {
-		d := s.dests[id]
-		s.dests[id] = DestStats{}
+		d := &s.dests[id]
 		s.pubDests[id].add(d)
 		if int(id) < len(snap.Dests) {
 			s.pubServices[snap.Dests[id].Service].add(d)
 		}
+		*d = DestStats{}
 	}
 	s.touched = s.touched[:0]
 }
 
 // add has one writer, so that load and store need not be one step; only what changed is
 // stored, a store being the expensive half.
-func (c *destCounters) add(d DestStats) {
+func (c *destCounters) add(d *DestStats) {
 	bump(&c.conns, d.Conns)
 	bump(&c.inPackets, d.InPackets)
 	bump(&c.outPackets, d.OutPackets)
@@ -124,7 +125,7 @@ func (c *destCounters) add(d DestStats) {
 
 func bump(c *atomic.Uint64, n uint64) {
 	if n != 0 {
-		c.Store(c.Load() + n)
+		release.Store(c, c.Load()+n)
 	}
 }
 

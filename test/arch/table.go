@@ -104,6 +104,7 @@ var Unsafe = []struct {
 	{"conntrack", nil, "the table is memory outside the Go heap"},
 	{"tuning", nil, "ioctls take pointers"},
 	{"sandbox", nil, "system calls on all threads take pointers"},
+	{"internal/release", []string{"Pointer"}, "a plain store to an atomic word"},
 	{"packet", []string{"Sizeof"}, "sizes are asserted at compile time"},
 	{"test/...", nil, "not shipped, but for the lab's ioctls"},
 }
