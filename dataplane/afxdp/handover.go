@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -13,12 +15,23 @@ import (
 // that Set.HandOver returns go with it.
 type Handed struct {
 	Options Options `json:"options"`
-	Owners  []byte  `json:"owners"` // by chunk
+	Owners  []byte  `json:"owners"`         // by chunk
+	Gone    []int   `json:"gone,omitempty"` // ports whose sockets were removed
+}
+
+// Below are the interfaces whose sockets go over, in the order of the files.
+func (h *Handed) Below() (list []Interface) {
+	for i, ifc := range h.Options.Interfaces {
+		if !slices.Contains(h.Gone, i) {
+			list = append(list, ifc)
+		}
+	}
+	return list
 }
 
 // HandOver returns what another process needs to Adopt the Set. The worker has stopped; this process keeps its sockets
 // until Close, and may go on with them as long as the other one has not touched them (Same). The files are copies: the
-// memory, then a socket for each port.
+// memory, then a socket for each port that has one.
 func (s *Set) HandOver() (Handed, []*os.File, error) {
 	h := Handed{Options: s.opts, Owners: make([]byte, len(s.umem.owner))}
 	h.Options.Log = nil
@@ -28,7 +41,15 @@ func (s *Set) HandOver() (Handed, []*os.File, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var files []*os.File
+	for i := range s.ports {
+		if !s.ports[i].freeAt.IsZero() {
+			h.Gone = append(h.Gone, i)
+		}
+	}
 	for _, fd := range append([]int{int(s.file.Fd())}, s.fds()...) {
+		if fd < 0 {
+			continue // it is in Gone
+		}
 		own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
 		if err != nil {
 			closeFiles(files)
@@ -79,9 +100,9 @@ func adopt(h Handed, files []*os.File, log *slog.Logger) (*Set, error) {
 	if err := o.normalize(); err != nil {
 		return nil, err
 	}
-	if len(h.Owners) != o.Frames || len(files) != len(o.Interfaces)+1 {
+	if n := len(h.Below()); len(h.Owners) != o.Frames || len(files) != n+1 {
 		return nil, fmt.Errorf("%d chunks and %d files of %d frames and %d interfaces", len(h.Owners), len(files), o.Frames,
-			len(o.Interfaces))
+			n)
 	}
 	mem, err := mapShared(files[0], o.Frames*o.FrameSize)
 	if err != nil {
@@ -90,38 +111,60 @@ func adopt(h Handed, files []*os.File, log *slog.Logger) (*Set, error) {
 	s := newSet(o, mem)
 	s.mem, s.file = mem, files[0]
 	s.umem.adopt(h.Owners, len(o.Interfaces))
-	if err := s.adoptSockets(files[1:]); err != nil {
+	if err := s.adoptSockets(h.Gone, files[1:]); err != nil {
 		s.file = nil
 		return nil, errors.Join(err, s.closeSockets(), s.closeWake(), unix.Munmap(mem))
 	}
 	return s, nil
 }
 
-func (s *Set) adoptSockets(files []*os.File) error {
+func (s *Set) adoptSockets(gone []int, files []*os.File) error {
 	if err := s.setup(); err != nil {
 		return err
 	}
-	var fds []int
-	for i, f := range files {
-		fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
-		if err != nil {
+	rest := files
+	for i := range s.opts.Interfaces {
+		if slices.Contains(gone, i) {
+			s.adoptGone(i)
+			continue
+		}
+		if err := s.adoptSocket(i, rest[0]); err != nil {
 			return err
 		}
-		sock := &socket{fd: fd}
-		s.sockets, fds = append(s.sockets, sock), append(fds, fd)
-		if err := sock.mapRings(s.opts.RingSize); err != nil {
-			return err
-		}
-		sock.resume()
-		s.addPort(&sock.rings, sock)
-		s.ports[i].resume()
-		if err := s.describe(i, sock); err != nil {
-			return err
-		}
+		rest = rest[1:]
 	}
-	s.watch(fds)
+	s.share()
+	s.watch(s.fds())
 	closeFiles(files)
 	return nil
+}
+
+func (s *Set) adoptSocket(i int, f *os.File) error {
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	sock := &socket{fd: fd}
+	s.sockets = append(s.sockets, sock)
+	if err := sock.mapRings(s.opts.RingSize); err != nil {
+		return err
+	}
+	sock.resume()
+	s.addPort(&sock.rings, sock)
+	s.ports[i].resume()
+	return s.describe(i, sock)
+}
+
+// adoptGone has a removed port's place and chunks wait for Add, as Remove does.
+func (s *Set) adoptGone(i int) {
+	sock := &socket{fd: -1}
+	s.sockets = append(s.sockets, sock)
+	s.addPort(&sock.rings, sock)
+	ifc := s.opts.Interfaces[i]
+	s.info = append(s.info, PortInfo{Name: ifc.Name, Index: ifc.Index, Queue: s.opts.Queue})
+	p := &s.ports[i]
+	p.dead, p.freeAt = true, time.Now().Add(teardown)
+	p.c.dead.Store(true)
 }
 
 // adopt takes chunks as another process had them. What was lent to its worker is free again.

@@ -115,3 +115,65 @@ func TestABondThatLostAllItsMembersGetsNewOnes(t *testing.T) {
 	q.Follow(bondOf(b))
 	passes(t, q, b, b)
 }
+
+// A process that goes on has the members' sockets, and their places: those of a member that left, too.
+func TestABondsSocketsGoOverWithThePlaceOfAMemberThatLeft(t *testing.T) {
+	enterNamespace(t)
+	a, b, c := newWire(t, "a", 1), newWire(t, "b", 1), newWire(t, "c", 1)
+	st := attachAll(t, a, b, c)
+	old := trunkOn(t, st, a, b)
+	if err := old.Add(0, c.near); err != nil {
+		t.Fatal(err)
+	}
+	if err := st.Register(c.near.Index, 0, old.MemberFD(c.near.Index)); err != nil {
+		t.Fatal(err)
+	}
+	if err := old.Remove(a.near.Index); err != nil {
+		t.Fatal(err)
+	}
+	h, files, err := old.HandOver()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if below := h.Below(); len(below) != 2 || below[0] != b.near || below[1] != c.near || len(files) != 3 {
+		t.Fatalf("%v goes over, with %d files", below, len(files))
+	}
+	b.inject(t, b.udpFrame(testVIP, 1000, 80, "in between")) // nobody looks: it waits
+	next, err := AdoptTrunk(h, files, bondOf(a, b, c), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { next.Close() })
+	leaveBy := func(in, out *wire) {
+		t.Helper()
+		ports := bondOf(a, b, c)
+		for i := range ports[0].Members {
+			ports[0].Members[i].Sends = ports[0].Members[i].Index == out.near.Index
+		}
+		next.Follow(ports)
+		passes(t, next, in, out)
+	}
+	next.Follow(bondOf(c))
+	if got, sent := forward(t, next, 0, 1, 30*time.Second); got != 1 || sent != 1 {
+		t.Fatalf("of what waited: received %d, sent %d", got, sent)
+	}
+	if c.capture(t, "in between", 30*time.Second) == nil {
+		t.Error("what waited did not leave")
+	}
+	leaveBy(b, c)
+	leaveBy(c, b)
+	if next.MemberFD(a.near.Index) >= 0 || old.Same() {
+		t.Error("the member that left has a socket, or nobody has touched the rings")
+	}
+	if err := next.Add(0, a.near); err != nil {
+		t.Fatal(err)
+	}
+	if err := st.Register(a.near.Index, 0, next.MemberFD(a.near.Index)); err != nil {
+		t.Fatal(err)
+	}
+	leaveBy(a, b)
+	leaveBy(b, a)
+	if acc := next.Account(); len(acc.Ports) != 3 {
+		t.Errorf("%d sockets, want the place taken of the one that left", len(acc.Ports))
+	}
+}

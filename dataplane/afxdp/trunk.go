@@ -3,6 +3,8 @@ package afxdp
 import (
 	"errors"
 	"fmt"
+	"log/slog"
+	"os"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -60,14 +62,24 @@ func OpenTrunk(o Options, ports []TrunkPort) (*Trunk, error) {
 	return newTrunk(set, ports), nil
 }
 
-// newTrunk makes ports of the sockets of set, which are their members in order.
+// AdoptTrunk goes on with the sockets of another process, as Adopt does.
+func AdoptTrunk(h Handed, files []*os.File, ports []TrunkPort, log *slog.Logger) (*Trunk, error) {
+	set, err := Adopt(h, files, log)
+	if err != nil {
+		return nil, err
+	}
+	return newTrunk(set, ports), nil
+}
+
+// newTrunk makes ports of the sockets of set. A member without one is added later.
 func newTrunk(set *Set, ports []TrunkPort) *Trunk {
 	t := &Trunk{Set: set, socket: map[int]int{}}
-	n := 0
 	for i := range ports {
 		for _, m := range ports[i].Members {
-			t.socket[m.Index], t.port[n] = n, uint8(i)
-			n++
+			at := slices.IndexFunc(set.opts.Interfaces, func(ifc Interface) bool { return ifc.Index == m.Index })
+			if at >= 0 && set.ports[at].freeAt.IsZero() {
+				t.socket[m.Index], t.port[at] = at, uint8(i)
+			}
 		}
 	}
 	t.Follow(ports)
