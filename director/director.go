@@ -26,6 +26,7 @@ import (
 	"ulvs/health"
 	"ulvs/internal/sdnotify"
 	"ulvs/route"
+	"ulvs/sandbox"
 	"ulvs/tuning"
 	"ulvs/userstack"
 )
@@ -46,8 +47,9 @@ type Options struct {
 	Inherited map[string][]*os.File
 	// Keeper is the command that keeps sessions where no manager does ([restart]), without its socket. Empty: none.
 	Keeper []string
-	// Confine takes privileges from the process that are needed no more once it forwards. Nil: they stay.
-	Confine func()
+	// Confine takes privileges from the process that are needed no more once it forwards, and returns which; before is
+	// what the process that this one goes on for had let go. Nil: they stay.
+	Confine func(before sandbox.Limits) sandbox.Limits
 	// Self is the command that runs this very director, for an upgrade. Empty: there is none.
 	Self []string
 	// Upgrades asks for an Upgrade with every value that it delivers. May be nil.
@@ -102,13 +104,14 @@ type director struct {
 	takeover    atomic.Pointer[takeover] // none without [[vrrp]]
 
 	server    *control.Server
-	answered  chan struct{} // closed when who asked for the upgrade has its answer
-	successor *successor    // nil: this process started on its own
-	handovers chan *handing // new processes that are prepared
-	upgrading sync.Mutex    // one upgrade at a time
-	handing   atomic.Bool   // workers stand still for one
-	frozen    time.Duration // for so long
-	handed    bool          // another process goes on: nothing is undone
+	answered  chan struct{}                  // closed when who asked for the upgrade has its answer
+	successor *successor                     // nil: this process started on its own
+	handovers chan *handing                  // new processes that are prepared
+	upgrading sync.Mutex                     // one upgrade at a time
+	limits    atomic.Pointer[sandbox.Limits] // let go by Confine; nil: nothing
+	handing   atomic.Bool                    // workers stand still for one
+	frozen    time.Duration                  // for so long
+	handed    bool                           // another process goes on: nothing is undone
 
 	missing []string // interfaces that the journal said are gone; the loop's
 }
@@ -164,9 +167,7 @@ func Run(ctx context.Context, opt Options) (err error) {
 	d.journal.Add(events.Event{Kind: events.Started, Count: int64(len(opt.Config.Services()))})
 	d.log.Info("forwarding", "name", opt.Config.Node.Name, "workers", len(d.workers),
 		"services", len(opt.Config.Services()), "interfaces", opt.Config.Node.Interfaces)
-	if opt.Confine != nil {
-		opt.Confine()
-	}
+	d.confine()
 	defer d.tellManager()()
 	return d.loop(ctx)
 }

@@ -15,6 +15,8 @@ import (
 	"ulvs/keep"
 )
 
+	"ulvs/sandbox"
+	"ulvs/tuning"
 // successor is this process's part of an upgrade: it goes on in another one's place. Nil: it starts on its own.
 type successor struct {
 	ch     *keep.Channel
@@ -50,9 +52,31 @@ func openSuccessor(f *os.File) (*successor, error) {
 	s.table, s.programs = files[0], files[1:]
 	return s, nil
 }
+	if err := s.hello.Limits.Lacks(); err != nil {
+		closeFiles(files)
+		s.refuse(err)
+		return nil, err
+	}
 
 // RefuseHandover tells the process that this one should have gone on for, by the channel f, why it cannot. A nil f is
 // nobody.
+// confine gives up privileges that are needed no more. Workers that are started later, here or after an upgrade, go
+// before others all the same.
+func (d *director) confine() {
+	if d.opt.Confine == nil {
+		return
+	}
+	if err := tuning.AllowPreference(); err != nil {
+		d.log.Info("workers that start later have no priority over other threads", "err", err)
+	}
+	var before sandbox.Limits
+	if d.successor != nil {
+		before = d.successor.hello.Limits
+	}
+	now := d.opt.Confine(before)
+	d.limits.Store(&now)
+}
+
 func RefuseHandover(f *os.File, why error) {
 	s, err := openSuccessor(f) // what is not heard before is an error at the other end
 	if err != nil || s == nil {

@@ -20,6 +20,7 @@ import (
 	"ulvs/ha"
 	"ulvs/health"
 	"ulvs/keep"
+	"ulvs/sandbox"
 )
 
 // What the two processes of an upgrade say to each other, in this order.
@@ -53,6 +54,7 @@ type hello struct {
 // estate is what goes from one process to the other.
 type estate struct {
 	Sets    []afxdp.Handed    `json:"sets"`    // by worker
+	Limits   sandbox.Limits       `json:"limits,omitzero"` // of the old process when it started the new one
 	Masters map[string]uint32 `json:"masters"` // units of [[vrrp]] that are MASTER here, and their terms
 	VIPs    []handedVIP       `json:"vips"`    // on interfaces, by us
 	// Hops are known before the first frame: what waited in the rings is more than workers hold back for new ones.
@@ -78,6 +80,7 @@ type handing struct {
 
 var errUpgrading = errors.New("an upgrade is under way already")
 
+	limits sandbox.Limits
 var _ control.Upgrader = (*director)(nil)
 
 // Upgrade implements control.Upgrader: the program that is on disk now goes on in this one's place. On error this one
@@ -144,9 +147,12 @@ func (d *director) startSuccessor() (*handing, error) {
 		return nil, errors.Join(fmt.Errorf("start the new process: %w", err), ch.Close())
 	}
 	go func() { _ = h.cmd.Wait(); close(h.ended) }()
+	if l := d.limits.Load(); l != nil {
+		h.limits = *l
+	}
 	theirs.Close() // so that its end is noticed
 	h.known = time.Now()
-	if err = d.sayHello(ch); err == nil {
+	if err = d.sayHello(h); err == nil {
 		_, err = ch.Hear(sayPrepared, prepareLimit, nil)
 	}
 	if err != nil {
@@ -156,15 +162,15 @@ func (d *director) startSuccessor() (*handing, error) {
 	return h, nil
 }
 
-func (d *director) sayHello(ch *keep.Channel) error {
+func (d *director) sayHello(to *handing) error {
 	steering, files, err := d.steering.HandOver()
 	if err != nil {
 		return err
 	}
 	defer closeFiles(files)
 	h := hello{Version: d.opt.Version, Table: d.memory.name, Steering: steering,
-		Health: d.checks.engine.Memory(time.Time{})}
-	return ch.Say(sayHello, h, append([]*os.File{d.memory.file}, files...)...)
+		Health: d.checks.engine.Memory(time.Time{}), Limits: to.limits}
+	return to.ch.Say(sayHello, h, append([]*os.File{d.memory.file}, files...)...)
 }
 
 func closeFiles(files []*os.File) {

@@ -30,13 +30,17 @@ type Capability struct {
 type Options struct {
 	// ReadSearch keeps CAP_DAC_READ_SEARCH: files of other users that are read again on a reload stay readable.
 	ReadSearch bool
+	// Before is what the process that started this one had let go: its filter, if it is the same, is not put on again.
+	// The kernel takes some three hundred of them on top of each other, and then no more.
+	Before Limits
 }
 
 // Enter takes everything else away from all threads of the process, for good: capabilities (bounding set and
 // all), new privileges by set-user-id programs and files' capabilities, and the system calls of Denied, which fail with
 // EPERM from then on and are logged by the kernel (audit type 1326). What cannot be taken away is in the error; the
-// rest is gone all the same. It needs a program without cgo: ErrCgo.
-func Enter(o Options) error {
+// rest is gone all the same. It needs a program without cgo: ErrCgo. What it returns is for a process that
+// goes on for this one.
+func Enter(o Options) (Limits, error) {
 	kept := uint64(0)
 	for _, c := range Kept {
 		kept |= 1 << c.Number
@@ -44,7 +48,19 @@ func Enter(o Options) error {
 	if o.ReadSearch {
 		kept |= 1 << unix.CAP_DAC_READ_SEARCH
 	}
-	return errors.Join(dropCapabilities(kept), denyCalls())
+	var l Limits
+	capErr := dropCapabilities(kept)
+	if !errors.Is(capErr, ErrCgo) {
+		l.Kept = keptNumbers()
+	}
+	var callErr error
+	if !o.Before.filtered() {
+		callErr = denyCalls()
+	}
+	if callErr == nil {
+		l.Denied, l.Filters = denied(), filters()
+	}
+	return l, errors.Join(capErr, callErr)
 }
 
 // ErrCgo is returned for a program with cgo (the race detector's): only Go's own threads can all be told.

@@ -44,6 +44,23 @@ func shieldedProcs(cpus, workers int) int {
 // where somebody does. The Go scheduler is not told: its processor stays the thread's.
 func Yield() { _, _, _ = unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0) }
 
+// AllowPreference has PreferThread work in this process and in those it starts when CAP_SYS_NICE is gone, too. A limit
+// that allows it already is left alone; another one needs CAP_SYS_RESOURCE.
+func AllowPreference() error {
+	var l unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NICE, &l); err != nil {
+		return fmt.Errorf("read RLIMIT_NICE: %w", err)
+	}
+	const want = 20 - workerNice // as the limit has it
+	if l.Cur >= want {
+		return nil
+	}
+	if err := unix.Setrlimit(unix.RLIMIT_NICE, &unix.Rlimit{Cur: want, Max: max(l.Max, want)}); err != nil {
+		return fmt.Errorf("allow threads a nice value of %d: %w", workerNice, err)
+	}
+	return nil
+}
+
 // PreferThread gives the calling thread priority over others of its core, and returns what takes it back. The caller
 // has locked its goroutine to the thread. It needs CAP_SYS_NICE, or a limit (RLIMIT_NICE) that allows it.
 func PreferThread() (undo func(), err error) {

@@ -1,6 +1,7 @@
 package tuning
 
 import (
+	"errors"
 	"math"
 	"runtime"
 	"runtime/debug"
@@ -65,5 +66,27 @@ func TestAThreadIsPreferredAndNotAnyMore(t *testing.T) {
 	}
 	if undo(); nice() != before {
 		t.Errorf("nice %d in the end, want %d", nice(), before)
+	}
+}
+
+// A director gives CAP_SYS_NICE up, and starts workers afterwards: here, and in an upgrade.
+func TestAThreadIsPreferredWithoutTheCapability(t *testing.T) {
+	if err := AllowPreference(); err != nil {
+		t.Skip(err) // CAP_SYS_RESOURCE, which root in a container may not have
+	}
+	preferred := make(chan error)
+	go func() {
+		runtime.LockOSThread() // for good: the thread ends as it is
+		header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+		var data [2]unix.CapUserData
+		err := unix.Capget(&header, &data[0])
+		data[0].Effective &^= 1 << unix.CAP_SYS_NICE
+		if err = errors.Join(err, unix.Capset(&header, &data[0])); err == nil {
+			_, err = PreferThread()
+		}
+		preferred <- err
+	}()
+	if err := <-preferred; err != nil {
+		t.Error(err)
 	}
 }

@@ -24,7 +24,7 @@ func (a *app) keepCommand() *cobra.Command {
 				return err
 			}
 			// It only passes descriptors on. What stays in spite of this, stays: sessions are worth more.
-			_ = sandbox.Enter(sandbox.Options{})
+			_, _ = sandbox.Enter(sandbox.Options{})
 			return keep.Serve(cmd.Context(), l)
 		},
 	}

@@ -16,6 +16,7 @@ import (
 	"ulvs/config"
 	"ulvs/director"
 	"ulvs/internal/sdnotify"
+	"ulvs/sandbox"
 )
 
 // directorFunc forwards until ctx ends. Tests put another one in place of director.Run.
@@ -32,7 +33,7 @@ type runOptions struct {
 	Manager    *sdnotify.Notifier
 	Inherited  map[string][]*os.File
 	Keeper     []string
-	Confine    func()
+	Confine    func(before sandbox.Limits) sandbox.Limits
 	Self       []string
 	Upgrades   <-chan struct{}
 	Handover   *os.File

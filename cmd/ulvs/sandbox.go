@@ -11,13 +11,14 @@ import (
 )
 
 // confinement takes from the process what it needs no more when it forwards. What cannot be taken is no reason not to.
-func confinement(configPath string, log *slog.Logger) func() {
-	return func() {
-		opt := sandbox.Options{ReadSearch: !rootsOwn(configPath)}
+func confinement(configPath string, log *slog.Logger) func(sandbox.Limits) sandbox.Limits {
+	return func(before sandbox.Limits) sandbox.Limits {
+		opt := sandbox.Options{ReadSearch: !rootsOwn(configPath), Before: before}
 		if opt.ReadSearch {
 			log.Info("the configuration is not root's, so files of others stay readable", "path", configPath)
 		}
-		switch err := sandbox.Enter(opt); {
+		now, err := sandbox.Enter(opt)
+		switch {
 		case errors.Is(err, sandbox.ErrCgo):
 			log.Debug("capabilities stay", "err", err)
 		case err != nil:
@@ -25,6 +26,7 @@ func confinement(configPath string, log *slog.Logger) func() {
 		default:
 			log.Debug("privileges that are not needed are gone")
 		}
+		return now
 	}
 }
 

@@ -74,7 +74,7 @@ var Table = []Rule{
 		"asks everybody, changes nothing"},
 	{"director", []string{"packet", "lvs", "sched", "conntrack", "dataplane", "dataplane/afxdp", "route", "config",
 		"health", "userstack", "ha", "ha/vrrp", "ha/gossip", "ha/kernelsync", "tuning", "control", "capture", "events",
-		"notify", "metrics", "dashboard", "keep",
+		"notify", "metrics", "dashboard", "keep", "sandbox",
 		"internal/...", netlink, netns, sys},
 		"the only assembler: everything but memqueue"},
 	{"control/top", []string{"control", "events", sys}, "a screen; what it asks is behind an interface"},

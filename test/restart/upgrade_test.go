@@ -17,6 +17,7 @@ import (
 func TestAnUpgradeLosesNoPacket(t *testing.T) {
 	b := newBed(t, "t-rst-up")
 	b.start()
+	filters := b.filters()
 	flows := allFlows(t, b, 8)
 	for round := range 2 {
 		probes := []*probe{startProbe(t, b.lab, lvs.MethodDR), startProbe(t, b.lab, lvs.MethodNAT)}
@@ -34,6 +35,9 @@ func TestAnUpgradeLosesNoPacket(t *testing.T) {
 		if st := b.status(); st.PID != out.To || st.Restart.Generation != uint64(round)+2 || st.Restart.Dropped != 0 {
 			t.Errorf("process %d, %+v; %d was started", st.PID, st.Restart, out.To)
 		}
+		if now := b.filters(); now != filters {
+			t.Errorf("the new process has %q, want %q as the first", now, filters)
+		}
 		now := b.conns()
 		for _, line := range before {
 			if !slices.Contains(now, line) {
@@ -41,6 +45,22 @@ func TestAnUpgradeLosesNoPacket(t *testing.T) {
 			}
 		}
 	}
+}
+
+// filters are those of system calls on the director, in the kernel's words. What a process puts on after it is asked is
+// seen on the next one, which inherits it.
+func (b *bed) filters() (line string) {
+	b.t.Helper()
+	b.await("the director to give up what it does not need", func() bool {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", b.status().PID))
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		_, rest, _ := strings.Cut(string(text), "Seccomp:")
+		line, _, _ = strings.Cut(rest, "Speculation")
+		return strings.HasPrefix(strings.TrimSpace(line), "2")
+	})
+	return line
 }
 
 func TestAnUpgradeThatFailsChangesNothing(t *testing.T) {
