@@ -99,6 +99,8 @@ type director struct {
 	copies  bool // zero-copy failed its test
 	added   []addedVIP
 
+	forwarding int64 // boot time at which workers began
+
 	replication *replication // nil without [sync]
 	kernels     *kernelSync
 	takeover    atomic.Pointer[takeover] // none without [[vrrp]]

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"ulvs/config"
+	"ulvs/conntrack"
 	"ulvs/dataplane/afxdp"
 	"ulvs/route"
 	"ulvs/tuning"
@@ -109,6 +110,7 @@ func (d *director) startIO() (err error) {
 	for _, w := range d.workers {
 		d.startWorker(w)
 	}
+	d.forwarding = conntrack.BootTime()
 	d.askHops()
 	return nil
 }

@@ -302,7 +302,7 @@ func (d *director) served() {
 	if m == nil || m.told.LastBeat == 0 {
 		return
 	}
-	m.told.GapSeconds = time.Duration(conntrack.BootTime() - m.told.LastBeat).Seconds()
+	m.told.GapSeconds = time.Duration(d.forwarding - m.told.LastBeat).Seconds()
 	r := &m.told.Recovery
 	d.journal.Add(events.Event{Kind: events.SessionsRecovered, Count: int64(r.Sessions + r.Templates),
 		Reason: fmt.Sprintf("%d dropped, %d expired; %.0f ms without a director, %.0f ms of them to recover",

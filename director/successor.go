@@ -3,6 +3,7 @@ package director
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"os"
 	"slices"
@@ -10,13 +11,14 @@ import (
 
 	"github.com/vishvananda/netlink"
 
+	"ulvs/conntrack"
 	"ulvs/dataplane/afxdp"
 	"ulvs/events"
 	"ulvs/keep"
-)
-
 	"ulvs/sandbox"
 	"ulvs/tuning"
+)
+
 // successor is this process's part of an upgrade: it goes on in another one's place. Nil: it starts on its own.
 type successor struct {
 	ch     *keep.Channel
@@ -50,16 +52,14 @@ func openSuccessor(f *os.File) (*successor, error) {
 		return nil, errors.Join(fmt.Errorf("take over from another process: %w", err), ch.Close())
 	}
 	s.table, s.programs = files[0], files[1:]
-	return s, nil
-}
 	if err := s.hello.Limits.Lacks(); err != nil {
 		closeFiles(files)
 		s.refuse(err)
 		return nil, err
 	}
+	return s, nil
+}
 
-// RefuseHandover tells the process that this one should have gone on for, by the channel f, why it cannot. A nil f is
-// nobody.
 // confine gives up privileges that are needed no more. Workers that are started later, here or after an upgrade, go
 // before others all the same.
 func (d *director) confine() {
@@ -77,6 +77,8 @@ func (d *director) confine() {
 	d.limits.Store(&now)
 }
 
+// RefuseHandover tells the process that this one should have gone on for, by the channel f, why it cannot. A nil f is
+// nobody.
 func RefuseHandover(f *os.File, why error) {
 	s, err := openSuccessor(f) // what is not heard before is an error at the other end
 	if err != nil || s == nil {
@@ -139,21 +141,8 @@ func (d *director) adoptIO() (err error) {
 		d.addHop(key)
 	}
 	d.refresh()
-	attached, err := d.steering.TakeOver()
-	if err != nil {
-		return err
-	}
-	for _, p := range ports {
-		at := slices.IndexFunc(attached, func(a *afxdp.Attachment) bool { return a.Interface.Index == p.index })
-		d.attach = append(d.attach, attached[at])
-	}
-	s.rules = true
-	if err := d.steering.Set(d.rules()); err != nil {
-		return err
-	}
 	for i, w := range d.workers {
-		h := s.estate.Sets[i]
-		set, err := afxdp.Adopt(h, s.take(1+len(h.Options.Interfaces)), d.log)
+		set, err := s.adoptSet(&s.estate.Sets[i], ports, d.log)
 		if err != nil {
 			return err
 		}
@@ -162,8 +151,34 @@ func (d *director) adoptIO() (err error) {
 	for _, w := range d.workers {
 		d.startWorker(w)
 	}
+	d.forwarding = conntrack.BootTime()
+	err = d.adoptSteering(ports)
 	d.askHops()
-	return nil
+	return err
+}
+
+// adoptSteering has this program's steering in the place of the other one's, which leads to the same sockets: the
+// kernel takes its time with that, some ten milliseconds for an interface, and frames are forwarded meanwhile.
+func (d *director) adoptSteering(ports []port) error {
+	attached, err := d.steering.TakeOver()
+	if err != nil {
+		return err
+	}
+	for _, i := range allBelow(ports) {
+		at := slices.IndexFunc(attached, func(a *afxdp.Attachment) bool { return a.Interface.Index == i.Index })
+		d.attach = append(d.attach, attached[at])
+	}
+	d.successor.rules = true
+	return d.steering.Set(d.rules())
+}
+
+// adoptSet takes the next worker's sockets.
+func (s *successor) adoptSet(h *afxdp.Handed, ports []port, log *slog.Logger) (ioSet, error) {
+	files := s.take(1 + len(h.Below()))
+	if hasBond(ports) {
+		return asSet(afxdp.AdoptTrunk(*h, files, trunkPorts(ports), log))
+	}
+	return asSet(afxdp.Adopt(*h, files, log))
 }
 
 // take returns the next n files of the estate.
@@ -176,22 +191,33 @@ func (s *successor) take(n int) []*os.File {
 
 // fits refuses sockets of other interfaces or queues than the file has now.
 func (s *successor) fits(ports []port, workers int) error {
-	same := func(a port, b afxdp.Interface) bool { return a.name == b.Name && a.index == b.Index }
 	if len(s.estate.Sets) != workers {
 		return fmt.Errorf("%d workers run and %d are wanted: restart instead", len(s.estate.Sets), workers)
 	}
 	for i := range s.estate.Sets {
-		if o := &s.estate.Sets[i].Options; o.Queue != i || !slices.EqualFunc(ports, o.Interfaces, same) {
+		if h := &s.estate.Sets[i]; h.Options.Queue != i || !sameBelow(ports, h.Below()) {
 			return errors.New("the interfaces are not those that the running process has: restart instead")
 		}
 	}
-	for _, p := range ports {
-		on := func(h afxdp.HandedPort) bool { return h.Interface.Index == p.index }
+	for _, i := range allBelow(ports) {
+		on := func(h afxdp.HandedPort) bool { return h.Interface.Index == i.Index }
 		if !slices.ContainsFunc(s.hello.Steering.Ports, on) {
-			return fmt.Errorf("no program came for %s: restart instead", p.name)
+			return fmt.Errorf("no program came for %s: restart instead", i.Name)
 		}
 	}
 	return nil
+}
+
+// sameBelow reports whether sockets are those of ports: in their order, which is that of Frame.Port, or those of bonds
+// in any, since members come and go.
+func sameBelow(ports []port, sockets []afxdp.Interface) bool {
+	want := allBelow(ports)
+	if hasBond(ports) {
+		byIndex := func(a, b afxdp.Interface) int { return a.Index - b.Index }
+		slices.SortFunc(want, byIndex)
+		slices.SortFunc(sockets, byIndex)
+	}
+	return slices.Equal(want, sockets)
 }
 
 // succeed tells the other process that this one serves, and waits until it has let go of what only one can have.
@@ -200,7 +226,7 @@ func (d *director) succeed() error {
 	if s == nil {
 		return nil
 	}
-	if err := s.ch.Say(sayServing, nil); err != nil {
+	if err := s.ch.Say(sayServing, serving{d.forwarding}); err != nil {
 		return err
 	}
 	s.serves = true

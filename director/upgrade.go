@@ -28,7 +28,7 @@ const (
 	sayHello    = "hello"    // old: what runs; the table's memory, programs and maps with it
 	sayPrepared = "prepared" // new: everything is ready that changes nothing for the old one
 	sayFrozen   = "frozen"   // old: its workers stand still; sockets with it
-	sayServing  = "serving"  // new: its workers run
+	sayServing  = "serving"  // new: its workers run, and its programs steer
 	sayReleased = "released" // old: addresses, ports and the control socket are free
 )
 
@@ -43,18 +43,23 @@ const (
 	answerLimit = time.Second
 )
 
+// serving is when workers began, in boot time.
+type serving struct {
+	Since int64 `json:"since"`
+}
+
 // hello is what the new process has to know to prepare.
 type hello struct {
 	Version  string               `json:"version"`
 	Table    string               `json:"table"` // name of the memory with the keeper
 	Steering afxdp.HandedSteering `json:"steering"`
 	Health   []health.Memory      `json:"health"`
+	Limits   sandbox.Limits       `json:"limits,omitzero"` // of the old process when it started the new one
 }
 
 // estate is what goes from one process to the other.
 type estate struct {
 	Sets    []afxdp.Handed    `json:"sets"`    // by worker
-	Limits   sandbox.Limits       `json:"limits,omitzero"` // of the old process when it started the new one
 	Masters map[string]uint32 `json:"masters"` // units of [[vrrp]] that are MASTER here, and their terms
 	VIPs    []handedVIP       `json:"vips"`    // on interfaces, by us
 	// Hops are known before the first frame: what waited in the rings is more than workers hold back for new ones.
@@ -75,12 +80,20 @@ type handing struct {
 	cmd    *exec.Cmd
 	ended  chan struct{} // closed when the new process has ended
 	known  time.Time     // the new process was told the health of then
+	limits sandbox.Limits
 	answer chan error
 }
 
+// handable are sockets that another process can go on with.
+type handable interface {
+	HandOver() (afxdp.Handed, []*os.File, error)
+	Same() bool
+}
+
+var _ = []handable{(*afxdp.Set)(nil), (*afxdp.Trunk)(nil)}
+
 var errUpgrading = errors.New("an upgrade is under way already")
 
-	limits sandbox.Limits
 var _ control.Upgrader = (*director)(nil)
 
 // Upgrade implements control.Upgrader: the program that is on disk now goes on in this one's place. On error this one
@@ -119,9 +132,8 @@ func (d *director) mayUpgrade(force bool) error {
 		return errors.New("what runs differs from the file, which the new process reads: ulvs save, or ulvs upgrade --force")
 	}
 	for _, w := range d.workers {
-		if _, ok := w.set.(*afxdp.Set); !ok {
-			return errors.New(`sockets of io = "asavie", of bonds, or of interfaces that are gone, cannot be handed over: ` +
-				"restart instead")
+		if _, ok := w.set.(handable); !ok {
+			return errors.New(`sockets of io = "asavie", or of interfaces that are gone, cannot be handed over: restart instead`)
 		}
 	}
 	return nil
@@ -135,6 +147,9 @@ func (d *director) startSuccessor() (*handing, error) {
 	}
 	defer theirs.Close()
 	h := &handing{ch: ch, ended: make(chan struct{}), answer: make(chan error, 1)}
+	if l := d.limits.Load(); l != nil {
+		h.limits = *l
+	}
 	h.cmd = exec.Command(d.opt.Self[0], d.opt.Self[1:]...)
 	h.cmd.Stdout, h.cmd.Stderr, h.cmd.ExtraFiles = os.Stdout, os.Stderr, []*os.File{theirs}
 	h.cmd.Env = []string{HandoverEnv + "=3"}
@@ -147,9 +162,6 @@ func (d *director) startSuccessor() (*handing, error) {
 		return nil, errors.Join(fmt.Errorf("start the new process: %w", err), ch.Close())
 	}
 	go func() { _ = h.cmd.Wait(); close(h.ended) }()
-	if l := d.limits.Load(); l != nil {
-		h.limits = *l
-	}
 	theirs.Close() // so that its end is noticed
 	h.known = time.Now()
 	if err = d.sayHello(h); err == nil {
@@ -189,7 +201,7 @@ func (h *handing) kill() {
 // handOver stands still and gives everything to the new process. It runs on the loop, so that nothing changes
 // meanwhile. On error this process goes on.
 func (d *director) handOver(h *handing) error {
-	begin := time.Now()
+	begin := conntrack.BootTime()
 	d.handing.Store(true)
 	defer d.handing.Store(false)
 	for _, w := range d.workers {
@@ -199,16 +211,27 @@ func (d *director) handOver(h *handing) error {
 	d.table.Beat(conntrack.BootTime())
 	err := d.giveEstate(h)
 	if err == nil {
-		_, err = h.ch.Hear(sayServing, serveLimit, nil)
+		err = d.awaitServing(h, begin)
 	}
-	d.frozen = time.Since(begin)
 	if err != nil {
 		h.kill()
 		d.goOn()
-		return fmt.Errorf("the new process did not serve, this one goes on after %v: %w", d.frozen, err)
+		return fmt.Errorf("the new process did not serve, this one goes on after %v: %w",
+			time.Duration(conntrack.BootTime()-begin), err)
 	}
 	d.release(h)
 	return nil
+}
+
+// awaitServing waits until the new process forwards, and notes for how long nobody did.
+func (d *director) awaitServing(h *handing, begin int64) error {
+	var s serving
+	_, err := h.ch.Hear(sayServing, serveLimit, &s)
+	if s.Since == 0 { // an earlier version, which does not say
+		s.Since = conntrack.BootTime()
+	}
+	d.frozen = time.Duration(s.Since - begin)
+	return err
 }
 
 // giveEstate sends what the workers had.
@@ -217,7 +240,7 @@ func (d *director) giveEstate(h *handing) error {
 	var files []*os.File
 	defer func() { closeFiles(files) }()
 	for _, w := range d.workers {
-		set, ok := w.set.(*afxdp.Set)
+		set, ok := w.set.(handable)
 		if !ok {
 			return errors.New("an interface is gone")
 		}
@@ -244,7 +267,7 @@ func (d *director) goOn() {
 	m.startBeats(d.table)
 	same := true
 	for _, w := range d.workers {
-		set, ok := w.set.(*afxdp.Set)
+		set, ok := w.set.(handable)
 		same = same && ok && set.Same()
 	}
 	if !same {
