@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -236,11 +237,15 @@ func TestTheShortWayIsTheLongWay(t *testing.T) {
 		steps = 1000
 	}
 	short := map[Verdict]int{}
+	unseen := func() bool {
+		return slices.ContainsFunc([]Verdict{TxDR, TxNAT, TxNATReply, TxTUN}, func(v Verdict) bool { return short[v] == 0 })
+	}
 	for name, o := range map[string]bedOptions{"plain": {}, "vlan": {vlan: 7}, "log": {log: 1 << 10}} {
 		t.Run(name, func(t *testing.T) {
 			tw := newTwins(t, o)
 			tw.short = short
-			for step := range steps {
+			// Where NAT's real servers are away for long, their replies are rare.
+			for step := 0; step < steps || unseen() && step < 50*steps; step++ {
 				if tw.rng.IntN(40) == 0 {
 					tw.disturb()
 				}
@@ -252,10 +257,8 @@ func TestTheShortWayIsTheLongWay(t *testing.T) {
 			}
 		})
 	}
-	for _, v := range []Verdict{TxDR, TxNAT, TxNATReply, TxTUN} {
-		if short[v] == 0 {
-			t.Errorf("%v never came out the short way: this test saw nothing of it", v)
-		}
+	if unseen() {
+		t.Error("one of the forwarding methods never went the short way: this test saw nothing of it")
 	}
 	t.Log(short)
 }
