@@ -196,6 +196,7 @@ func (m *machine) answer(now time.Time, c *checker, r *Result, acts []action) []
 	}
 	acts = append(acts, action{ask: c, at: now.Add(delay)})
 	acts = c.warn(now, r, acts)
+	c.server.refine(c)
 	said := len(acts)
 	acts = c.server.weigh(now, acts)
 	acts = c.server.settle(now, c, false, acts)
@@ -328,6 +329,20 @@ func (s *server) settle(now time.Time, by *checker, initial bool, acts []action)
 	change.Initial = initial
 	s.why = change
 	return append(acts, action{change: change})
+}
+
+// refine keeps the reason of a server that is down what a check says that has it down now: the answer that took it down
+// may have known less, its check may succeed again, or there had been none. Nothing is told: it is as down as before.
+func (s *server) refine(c *checker) {
+	if s.up || c.last.OK || c.last.Reason == ReasonLocal {
+		return
+	}
+	if slices.ContainsFunc(s.checkers, func(o *checker) bool {
+		return o != c && o.known && !o.up && o.describe() == s.why.Check
+	}) {
+		return
+	}
+	s.why.Check, s.why.Reason, s.why.Detail = c.describe(), c.last.Reason, c.last.Detail
 }
 
 // sum is S.

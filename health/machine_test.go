@@ -176,6 +176,32 @@ func TestAServerIsUpWhileNoneOfItsChecksFails(t *testing.T) {
 	st.expect("server_up 1", "quorum_up")
 }
 
+func TestTheReasonIsThatOfACheckThatHasTheServerDownNow(t *testing.T) {
+	alpha := Common{Alpha: Some(true)}
+	ping := mustCheck(Spec{Kind: KindPing, Common: alpha})
+	st := newStage(t, Service{Key: web(), Servers: serversOf(1, tcp(alpha), ping)})
+	for _, step := range []struct {
+		check  int
+		answer Result
+		want   Reason
+	}{
+		{1, Result{Reason: ReasonTimeout}, ReasonTimeout}, // it was not checked yet
+		{1, Result{Reason: ReasonUnreachable, Detail: "no route"}, ReasonUnreachable},
+		{1, Result{Reason: ReasonLocal}, ReasonUnreachable},
+		{0, no(), ReasonUnreachable}, // the other one is as good a reason as before
+		{1, yes(), ReasonUnreachable},
+		{0, no(), ReasonRefused},
+	} {
+		st.answer(0, step.check, step.answer)
+		if got := st.m.status().Servers[0]; got.Up || got.Reason != step.want {
+			t.Errorf("after %+v: %+v, want %s", step.answer, got, step.want)
+		}
+	}
+	st.answer(0, 0, yes())
+	st.expect("server_down 1: not checked yet (initial)", "quorum_down: not checked yet (initial)",
+		"server_up 1", "quorum_up")
+}
+
 func TestWhatCouldNotBeAskedChangesNothing(t *testing.T) {
 	st := newStage(t, Service{Key: web(), Servers: serversOf(1, tcp(every(time.Second, time.Second, 0)))})
 	for range 5 {
