@@ -208,8 +208,12 @@ func TestAWebhookIsTriedAgainWhereThatMayHelp(t *testing.T) {
 }
 
 func TestAHangingWebhookDelaysNobodyElseAndLosesTheOldest(t *testing.T) {
-	hang, asked := make(chan struct{}), make(chan struct{}, 1)
-	slow := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked <- struct{}{}; <-hang }))
+	hang, asked := make(chan struct{}), make(chan struct{})
+	var first sync.Once
+	slow := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		first.Do(func() { close(asked) })
+		<-hang
+	}))
 	defer slow.Close()
 	defer close(hang)
 	_, url := serveHook(t)
