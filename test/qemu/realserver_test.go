@@ -35,7 +35,8 @@ func TestARealServersKernelUnpacksTunnels(t *testing.T) {
 		for a in ` + router4 + " " + router6 + `; do /sbin/ip neigh add $a lladdr 02:00:00:00:00:10 dev eth0; done
 		echo 1 >/proc/sys/net/ipv4/conf/all/rp_filter; echo 1 >/proc/sys/net/ipv4/conf/eth0/rp_filter
 		mkdir -p /var/lib/ulvs /run/ulvs`)
-	v.await("the addresses to settle", "! /sbin/ip -6 addr show tentative | grep -q .")
+	v.await("the addresses to settle", "/sbin/ip -6 addr show dev eth0 scope link | grep -q fe80 && "+
+		"! /sbin/ip -6 addr show tentative | grep -q .")
 	before := v.sh(state)
 	setup := "ulvs realserver setup --method tun --vip " + vip + " --vip " + vip6
 	out := v.sh(setup)
