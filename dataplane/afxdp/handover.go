@@ -42,7 +42,7 @@ func (s *Set) HandOver() (Handed, []*os.File, error) {
 	defer s.mu.Unlock()
 	var files []*os.File
 	for i := range s.ports {
-		if !s.ports[i].freeAt.IsZero() {
+		if s.ports[i].removed() {
 			h.Gone = append(h.Gone, i)
 		}
 	}

@@ -75,7 +75,7 @@ func (s *Set) remove(port int) error {
 func (s *Set) slot(ifc Interface) int {
 	for i := range s.ports {
 		p := &s.ports[i]
-		if !p.freeAt.IsZero() && (s.opts.Interfaces[i].Index == ifc.Index || !time.Now().Before(p.freeAt)) {
+		if p.removed() && (s.opts.Interfaces[i].Index == ifc.Index || !time.Now().Before(p.freeAt)) {
 			return i
 		}
 	}

@@ -48,20 +48,36 @@ func passes(t *testing.T, q *Trunk, in, out *wire) {
 	}
 }
 
+// passesBy is passes over a bond of which only out sends, so that its choice is known.
+func passesBy(t *testing.T, q *Trunk, bond []TrunkPort, in, out *wire) {
+	t.Helper()
+	for i := range bond[0].Members {
+		bond[0].Members[i].Sends = bond[0].Members[i].Index == out.near.Index
+	}
+	q.Follow(bond)
+	passes(t, q, in, out)
+}
+
+// enlist has a wire be a member of the bond: it gets a socket, and frames are steered there.
+func enlist(t *testing.T, st *Steering, q *Trunk, w *wire) {
+	t.Helper()
+	if err := q.Add(0, w.near); err != nil {
+		t.Fatal(err)
+	}
+	if err := st.Register(w.near.Index, 0, q.MemberFD(w.near.Index)); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestMembersOfABondComeAndGoBesideOthersThatStay(t *testing.T) {
 	enterNamespace(t)
 	a, b, c := newWire(t, "a", 1), newWire(t, "b", 1), newWire(t, "c", 1)
 	st := attachAll(t, a, b, c)
 	q := trunkOn(t, st, a, b)
 	stays := q.MemberFD(b.near.Index)
-	leaveBy := func(members, out *wire) { // only one sends, so that its choice is known
+	leaveBy := func(members, out *wire) {
 		t.Helper()
-		ports := bondOf(a, b, c)
-		for i := range ports[0].Members {
-			ports[0].Members[i].Sends = ports[0].Members[i].Index == out.near.Index
-		}
-		q.Follow(ports)
-		passes(t, q, members, out)
+		passesBy(t, q, bondOf(a, b, c), members, out)
 	}
 	leaveBy(a, b)
 	leaveBy(b, a)
@@ -74,12 +90,7 @@ func TestMembersOfABondComeAndGoBesideOthersThatStay(t *testing.T) {
 		t.Errorf("removed twice: %v", err)
 	}
 
-	if err := q.Add(0, c.near); err != nil {
-		t.Fatal(err)
-	}
-	if err := st.Register(c.near.Index, 0, q.MemberFD(c.near.Index)); err != nil {
-		t.Fatal(err)
-	}
+	enlist(t, st, q, c)
 	leaveBy(b, c)
 	leaveBy(c, b)
 	if got := q.MemberFD(b.near.Index); got != stays {
@@ -106,12 +117,7 @@ func TestABondThatLostAllItsMembersGetsNewOnes(t *testing.T) {
 	if sent := q.Send(frames[:n]); n != 4 || sent != 0 {
 		t.Errorf("without members %d of %d frames were sent", sent, n)
 	}
-	if err := q.Add(0, b.near); err != nil {
-		t.Fatal(err)
-	}
-	if err := st.Register(b.near.Index, 0, q.MemberFD(b.near.Index)); err != nil {
-		t.Fatal(err)
-	}
+	enlist(t, st, q, b)
 	q.Follow(bondOf(b))
 	passes(t, q, b, b)
 }
@@ -122,12 +128,7 @@ func TestABondsSocketsGoOverWithThePlaceOfAMemberThatLeft(t *testing.T) {
 	a, b, c := newWire(t, "a", 1), newWire(t, "b", 1), newWire(t, "c", 1)
 	st := attachAll(t, a, b, c)
 	old := trunkOn(t, st, a, b)
-	if err := old.Add(0, c.near); err != nil {
-		t.Fatal(err)
-	}
-	if err := st.Register(c.near.Index, 0, old.MemberFD(c.near.Index)); err != nil {
-		t.Fatal(err)
-	}
+	enlist(t, st, old, c)
 	if err := old.Remove(a.near.Index); err != nil {
 		t.Fatal(err)
 	}
@@ -146,12 +147,7 @@ func TestABondsSocketsGoOverWithThePlaceOfAMemberThatLeft(t *testing.T) {
 	t.Cleanup(func() { next.Close() })
 	leaveBy := func(in, out *wire) {
 		t.Helper()
-		ports := bondOf(a, b, c)
-		for i := range ports[0].Members {
-			ports[0].Members[i].Sends = ports[0].Members[i].Index == out.near.Index
-		}
-		next.Follow(ports)
-		passes(t, next, in, out)
+		passesBy(t, next, bondOf(a, b, c), in, out)
 	}
 	next.Follow(bondOf(c))
 	if got, sent := forward(t, next, 0, 1, 30*time.Second); got != 1 || sent != 1 {
@@ -165,12 +161,7 @@ func TestABondsSocketsGoOverWithThePlaceOfAMemberThatLeft(t *testing.T) {
 	if next.MemberFD(a.near.Index) >= 0 || old.Same() {
 		t.Error("the member that left has a socket, or nobody has touched the rings")
 	}
-	if err := next.Add(0, a.near); err != nil {
-		t.Fatal(err)
-	}
-	if err := st.Register(a.near.Index, 0, next.MemberFD(a.near.Index)); err != nil {
-		t.Fatal(err)
-	}
+	enlist(t, st, next, a)
 	leaveBy(a, b)
 	leaveBy(b, a)
 	if acc := next.Account(); len(acc.Ports) != 3 {

@@ -58,6 +58,9 @@ type portCounters struct {
 // bump adds to a counter that has one writer: cheaper than a locked add.
 func bump(c *atomic.Uint64, n int) { c.Store(c.Load() + uint64(n)) }
 
+// removed reports whether Remove closed the socket, so that its place waits for Add.
+func (p *port) removed() bool { return !p.freeAt.IsZero() }
+
 // recv lends the frames that arrived.
 func (p *port) recv(frames []packet.Frame) int {
 	if p.dead || len(frames) == 0 {

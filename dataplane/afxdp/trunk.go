@@ -77,7 +77,7 @@ func newTrunk(set *Set, ports []TrunkPort) *Trunk {
 	for i := range ports {
 		for _, m := range ports[i].Members {
 			at := slices.IndexFunc(set.opts.Interfaces, func(ifc Interface) bool { return ifc.Index == m.Index })
-			if at >= 0 && set.ports[at].freeAt.IsZero() {
+			if at >= 0 && !set.ports[at].removed() {
 				t.socket[m.Index], t.port[at] = at, uint8(i)
 			}
 		}
