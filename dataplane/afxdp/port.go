@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"ulvs/internal/release"
 	"ulvs/packet"
 )
 
@@ -55,8 +56,8 @@ type portCounters struct {
 	dead                                          atomic.Bool
 }
 
-// bump adds to a counter that has one writer: cheaper than a locked add.
-func bump(c *atomic.Uint64, n int) { c.Store(c.Load() + uint64(n)) }
+// bump adds to a counter that has one writer, without a locked instruction.
+func bump(c *atomic.Uint64, n int) { release.Store(c, c.Load()+uint64(n)) }
 
 // removed reports whether Remove closed the socket, so that its place waits for Add.
 func (p *port) removed() bool { return !p.freeAt.IsZero() }

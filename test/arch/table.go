@@ -45,7 +45,7 @@ var Table = []Rule{
 	{"capture", []string{xnet}, "a filter language and a file format; x/net's BPF machine judges it in tests"},
 	{"dataplane", []string{"packet", "lvs", "sched", "conntrack", "internal/..."},
 		"the pipeline: no sockets, no netlink, no configuration, so that it runs on memqueue in tests"},
-	{"dataplane/afxdp", []string{"packet", ebpf, xdp, sys},
+	{"dataplane/afxdp", []string{"packet", "internal/release", ebpf, xdp, sys},
 		"frames in and out; it satisfies dataplane's interface without importing it"},
 	{"dataplane/memqueue", []string{"packet"}, "a Queue without a kernel"},
 	{"userstack", []string{"packet", "lvs", "dataplane", "internal/...", gvisor},
